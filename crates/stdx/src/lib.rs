@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What std lacks, for every crate above. No domain noun lives here; an item needs three users.
 //! Called by everyone, calls no one, and knows no async runtime: its futures use wakers only.
+#![forbid(unsafe_code)]
 
 mod clock;
+pub mod config;
 mod rng;
 mod size;
 mod threads;

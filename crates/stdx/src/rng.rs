@@ -26,6 +26,7 @@ impl Rng {
     }
 
     /// Returns the next 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "an endless source has no use for Option")]
     pub fn next(&mut self) -> u64 {
         let s = &mut self.0;
         let out = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);

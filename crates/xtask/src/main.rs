@@ -1,3 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Developer commands.
-fn main() {}
+//! Everything a developer runs that is not the product: the gate, the tidy laws, interop, long runs.
+//! `cargo xtask ci` is the only gate and never edits; `cargo xtask fix` edits.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod interop;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  ci        the whole gate: format, lints, tidy, tests, documentation, official clients (what CI runs)
+  fix       formats the code and applies the lints that fix themselves
+  tidy      the laws of the house: layers, purity of cores, headers, names in the documents
+  interop   official RocketMQ clients against our server; `interop --list` names the suites,
+            `interop NAME…` runs some of them
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "ci" => ci::run(),
+        "fix" => ci::fix(),
+        "tidy" => tidy::run(),
+        "interop" => interop::run(&rest),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

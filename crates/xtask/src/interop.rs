@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Official RocketMQ clients and tools against a `kiruna standalone` of our own, one fresh server a suite.
+//! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+struct Suite {
+    name: &'static str,
+    /// The program that must exist, and the flag that makes it print its version.
+    needs: (&'static str, &'static str),
+    folder: &'static str,
+    args: &'static [&'static str],
+}
+
+const SUITES: [Suite; 4] = [
+    Suite {
+        name: "java-4.9.8",
+        needs: ("mvn", "-v"),
+        folder: "interop/java",
+        args: &["-q", "-B", "test", "-Drocketmq.version=4.9.8"],
+    },
+    Suite {
+        name: "java-5.5.0",
+        needs: ("mvn", "-v"),
+        folder: "interop/java",
+        args: &["-q", "-B", "test", "-Drocketmq.version=5.5.0"],
+    },
+    Suite {
+        name: "mqadmin-5.5.0",
+        needs: ("mvn", "-v"),
+        folder: "interop/mqadmin",
+        args: &["-q", "-B", "test"],
+    },
+    Suite {
+        name: "go-v2",
+        needs: ("go", "version"),
+        folder: "interop/go",
+        args: &["test", "-count=1", "./..."],
+    },
+];
+
+/// Runs the named suites, or all of them.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    if names.iter().any(|name| name == "--list") {
+        SUITES.iter().for_each(|suite| println!("{}", suite.name));
+        return Ok(());
+    }
+    if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|suite| suite.name == **name)) {
+        bail!("there is no suite '{unknown}'; `cargo xtask interop --list` names them");
+    }
+    shell::run(shell::command("cargo", &["build", "--release", "--locked", "--package", "cli"]))?;
+    let mut failed = Vec::new();
+    for suite in SUITES.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
+    {
+        if !shell::exists(suite.needs.0, suite.needs.1) {
+            println!("SKIPPED {}: {} is not on this machine", suite.name, suite.needs.0);
+            continue;
+        }
+        match run_suite(suite) {
+            Ok(()) => println!("passed {}", suite.name),
+            Err(error) => {
+                println!("FAILED {}: {error:#}", suite.name);
+                failed.push(suite.name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} failed", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn run_suite(suite: &Suite) -> Result<()> {
+    let server = Server::start(suite.name)?;
+    println!("== {} against {}", suite.name, server.namesrv);
+    let mut command = Command::new(suite.needs.0);
+    command
+        .args(suite.args)
+        .current_dir(shell::root().join(suite.folder))
+        .env("KIRUNA_TEST_NAMESRV", &server.namesrv)
+        .env("NAMESRV_ADDR", &server.namesrv);
+    let outcome =
+        shell::run(command).with_context(|| format!("the server's log is {}", server.log().display()));
+    let stopped = server.stop();
+    outcome.and(stopped)
+}
+
+/// A standalone server in a temporary directory on free ports.
+pub(crate) struct Server {
+    child: Child,
+    dir: PathBuf,
+    /// Address of its name server.
+    pub(crate) namesrv: String,
+}
+
+impl Server {
+    /// Starts a server and waits for its `ready` line.
+    pub(crate) fn start(label: &str) -> Result<Server> {
+        let dir = std::env::temp_dir().join(format!("kiruna-{label}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let log = std::fs::File::create(dir.join("server.log"))?;
+        let mut child = Command::new(binary())
+            .args(["standalone", "--data-dir"])
+            .arg(dir.join("data"))
+            .args(["--namesrv-port", "0", "--broker-port", "0", "--grpc-port", "0", "--proxy-port", "0"])
+            .args(["--metrics-port", "0", "--console-port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary().display()))?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("the server's output is piped")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let namesrv =
+            line.split_whitespace().find_map(|word| word.strip_prefix("namesrv=")).map(str::to_owned);
+        match namesrv {
+            Some(namesrv) => Ok(Server { child, dir, namesrv }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
+                bail!("the server did not become ready; it printed '{}' and logged:\n{log}", line.trim())
+            }
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("server.log")
+    }
+
+    /// Stops the server as an operator would and checks that it ends cleanly.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        shell::run(shell::command("kill", &[&self.child.id().to_string()]))?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the server ended with {status} after SIGTERM; its log is {}", self.log().display());
+        }
+        std::fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn binary() -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
+    Path::new(&target).join("release").join("kiruna")
+}
