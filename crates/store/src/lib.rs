@@ -1,2 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Being built.
+//! The log: append, read, recover, retain, and the views derived from it. No network, no async runtime.
+
+pub mod disk;
