@@ -1,2 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Being built.
+//! Sans-IO. The language that RocketMQ clients and servers speak: frames, typed requests, records, names, limits.
+//! Everything above uses it; it knows no socket, no file, no clock and no runtime.
+//!
+//! Reading order: `names`, `fields`, `request`, `frame`, then the requests by subject, then what travels in bodies.
+
+#![forbid(unsafe_code)]
+
+pub mod caps;
+pub mod codes;
+pub mod fields;
+pub mod frame;
+pub mod heartbeat;
+pub mod json;
+pub mod names;
+pub mod properties;
+pub mod pull;
+pub mod record;
+pub mod request;
+pub mod route;
+pub mod send;
+
+pub use codes::ResponseCode;
+pub use fields::{Fields, FieldsOut};
+pub use frame::{Decoder, EncodeError, Frame, Head, Language, Serialization};
+pub use names::{BrokerName, ByteStr, Group, LogOffset, QueueId, QueueKey, QueueOffset, TopicName};
+pub use request::{DecodeError, Header, Request};

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. How one header field is read from text and written as text, for every type a header may hold.
+//! Used by what `request!` expands to. Sentinels end here: a negative number read into an `Option` of an
+//! unsigned type is `None`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use stdx::Timestamp;
+
+use super::{FieldsOut, Raw, ValueOut};
+use crate::names::{BrokerName, ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
+use crate::request::DecodeError;
+
+/// Why a field's text is no value of its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadValue {
+    /// A negative number where none belongs.
+    Negative,
+    /// Not of this type at all.
+    Not(&'static str),
+}
+
+/// A type that a header field may have.
+pub trait FieldValue: Sized {
+    /// Reads the value from its text.
+    fn parse(raw: &Raw<'_>) -> Result<Self, BadValue>;
+    /// Writes the value as text.
+    fn write(&self, out: &mut ValueOut<'_>);
+}
+
+/// A field of a header: a value that must be there, or an `Option` of one.
+pub trait Field: Sized {
+    /// Reads the field.
+    fn read(raw: &Raw<'_>) -> Result<Self, BadValue>;
+    /// What the field is when its name is absent; `None` if it must not be.
+    fn missing() -> Option<Self>;
+    /// Writes the field; an empty one as `sentinel`, or not at all.
+    fn put(&self, name: &str, sentinel: Option<&str>, out: &mut FieldsOut<'_>);
+}
+
+impl<T: FieldValue> Field for T {
+    fn read(raw: &Raw<'_>) -> Result<T, BadValue> {
+        T::parse(raw)
+    }
+    fn missing() -> Option<T> {
+        None
+    }
+    fn put(&self, name: &str, _sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
+        out.put(name, self);
+    }
+}
+
+impl<T: FieldValue> Field for Option<T> {
+    /// Empty text and negative numbers of unsigned types are nothing.
+    fn read(raw: &Raw<'_>) -> Result<Option<T>, BadValue> {
+        if raw.is_empty() {
+            return Ok(None);
+        }
+        match T::parse(raw) {
+            Ok(value) => Ok(Some(value)),
+            Err(BadValue::Negative) => Ok(None),
+            Err(bad) => Err(bad),
+        }
+    }
+    fn missing() -> Option<Option<T>> {
+        Some(None)
+    }
+    fn put(&self, name: &str, sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
+        match (self, sentinel) {
+            (Some(value), _) => out.put(name, value),
+            (None, Some(sentinel)) => out.put_text(name, sentinel),
+            (None, None) => {}
+        }
+    }
+}
+
+/// Reads the field called `name`, or says what is wrong with it.
+pub(crate) fn read<T: Field>(name: &'static str, raw: &Raw<'_>) -> Result<T, DecodeError> {
+    T::read(raw).map_err(|bad| {
+        let wanted = match bad {
+            BadValue::Negative => "a number of at least 0",
+            BadValue::Not(wanted) => wanted,
+        };
+        let text = raw.text();
+        let shown: String = text.chars().take(40).collect();
+        DecodeError { at: raw.at(), what: Cow::Owned(format!("field {name} is not {wanted}: {shown:?}")) }
+    })
+}
+
+/// The value of a field whose name is absent, or the complaint that it must be there.
+pub(crate) fn missing<T: Field>(name: &'static str) -> Result<T, DecodeError> {
+    T::missing()
+        .ok_or_else(|| DecodeError { at: 0, what: Cow::Owned(format!("required field {name} is missing")) })
+}
+
+macro_rules! integer {
+    ($($type:ty),*) => {$(
+        impl FieldValue for $type {
+            fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
+                raw.text().parse().map_err(|_| BadValue::Not(concat!("of type ", stringify!($type))))
+            }
+            fn write(&self, out: &mut ValueOut<'_>) {
+                out.integer(i64::from(*self));
+            }
+        }
+    )*};
+}
+
+integer!(i32, i64);
+
+impl FieldValue for u32 {
+    /// The wire has signed 32-bit numbers; the upper half does not exist.
+    fn parse(raw: &Raw<'_>) -> Result<u32, BadValue> {
+        u32::try_from(i32::parse(raw)?).map_err(|_| BadValue::Negative)
+    }
+    fn write(&self, out: &mut ValueOut<'_>) {
+        out.integer(i64::from(*self));
+    }
+}
+
+impl FieldValue for u64 {
+    /// The wire has signed 64-bit numbers; the upper half does not exist.
+    fn parse(raw: &Raw<'_>) -> Result<u64, BadValue> {
+        u64::try_from(i64::parse(raw)?).map_err(|_| BadValue::Negative)
+    }
+    fn write(&self, out: &mut ValueOut<'_>) {
+        out.integer(i64::try_from(*self).unwrap_or(i64::MAX));
+    }
+}
+
+impl FieldValue for bool {
+    /// `true` in any case is true, all else is false.
+    fn parse(raw: &Raw<'_>) -> Result<bool, BadValue> {
+        Ok(raw.text().eq_ignore_ascii_case("true"))
+    }
+    fn write(&self, out: &mut ValueOut<'_>) {
+        out.text(if *self { "true" } else { "false" });
+    }
+}
+
+impl FieldValue for ByteStr {
+    fn parse(raw: &Raw<'_>) -> Result<ByteStr, BadValue> {
+        Ok(raw.to_byte_str())
+    }
+    fn write(&self, out: &mut ValueOut<'_>) {
+        out.text(self);
+    }
+}
+
+macro_rules! wrapped {
+    ($($type:ident($inner:ty)),*) => {$(
+        impl FieldValue for $type {
+            fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
+                <$inner>::parse(raw).map($type)
+            }
+            fn write(&self, out: &mut ValueOut<'_>) {
+                self.0.write(out);
+            }
+        }
+    )*};
+}
+
+wrapped!(QueueId(u32), QueueOffset(u64), LogOffset(u64), Timestamp(i64));
+
+impl FieldValue for Duration {
+    /// Milliseconds.
+    fn parse(raw: &Raw<'_>) -> Result<Duration, BadValue> {
+        u64::parse(raw).map(Duration::from_millis)
+    }
+    fn write(&self, out: &mut ValueOut<'_>) {
+        out.integer(i64::try_from(self.as_millis()).unwrap_or(i64::MAX));
+    }
+}
+
+macro_rules! named {
+    ($($type:ident),*) => {$(
+        impl FieldValue for $type {
+            /// A name is taken as it stands, but there must be one.
+            fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
+                if raw.is_empty() {
+                    return Err(BadValue::Not("a name"));
+                }
+                Ok($type::stored(raw.to_byte_str()))
+            }
+            fn write(&self, out: &mut ValueOut<'_>) {
+                out.text(self.as_str());
+            }
+        }
+    )*};
+}
+
+named!(TopicName, Group, BrokerName);

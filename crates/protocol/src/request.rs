@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. What a typed header is, and the macros in which the spec and the codec are the same text.
+//!
+//! ```text
+//! request! {
+//!     /// What it asks for.
+//!     PullMessage = 11 -> PullReply {
+//!         /// What the field means.
+//!         group: Group = "consumerGroup",                                    // must be there
+//!         bytes: Option<u32> = "maxMsgBytes",                                // may be absent or negative
+//!         commit: Option<QueueOffset> = "commitOffset" absent as "-1",       // written as -1 when there is none
+//!         kind: i32 = "expressionType" or 0,                                 // a default when absent
+//!     }
+//! }
+//! ```
+//! A header reads its fields in one pass, ignores those it does not know, and takes the last of repeated ones.
+
+use std::borrow::Cow;
+
+use crate::fields::{Fields, FieldsOut};
+
+/// The typed part of a frame's header.
+pub trait Header: Sized + Send + 'static {
+    /// Reads the header from the ext fields of a frame.
+    fn decode(fields: &Fields) -> Result<Self, DecodeError>;
+    /// Writes the header's fields.
+    fn encode(&self, out: &mut FieldsOut<'_>);
+}
+
+/// A header that asks for something; its type carries the code and what the answer looks like.
+pub trait Request: Header {
+    /// The request code.
+    const CODE: i32;
+    /// The name of the type, for logs.
+    const NAME: &'static str;
+    /// The header of the answer.
+    type Reply: Header;
+}
+
+/// Why bytes are no frame, or fields no header.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} (at byte {at})")]
+pub struct DecodeError {
+    /// Where, counted from the start of the part that was read.
+    pub at: usize,
+    /// What is wrong.
+    pub what: Cow<'static, str>,
+}
+
+impl DecodeError {
+    /// Makes an error whose text is constant.
+    pub const fn new(at: usize, what: &'static str) -> DecodeError {
+        DecodeError { at, what: Cow::Borrowed(what) }
+    }
+}
+
+/// The header without fields.
+impl Header for () {
+    fn decode(_fields: &Fields) -> Result<(), DecodeError> {
+        Ok(())
+    }
+    fn encode(&self, _out: &mut FieldsOut<'_>) {}
+}
+
+/// A header that is passed on as it came.
+impl Header for Fields {
+    fn decode(fields: &Fields) -> Result<Fields, DecodeError> {
+        Ok(fields.clone())
+    }
+    fn encode(&self, out: &mut FieldsOut<'_>) {
+        for (name, raw) in self.entries().map_while(Result::ok) {
+            out.put_text(&name, &raw.text());
+        }
+    }
+}
+
+/// Declares a header and its codec.
+macro_rules! header {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name;
+
+        impl $crate::request::Header for $name {
+            fn decode(_: &$crate::fields::Fields) -> Result<$name, $crate::request::DecodeError> {
+                Ok($name)
+            }
+            fn encode(&self, _: &mut $crate::fields::FieldsOut<'_>) {}
+        }
+    };
+    ($(#[$doc:meta])* $name:ident { $(
+        $(#[$about:meta])*
+        $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
+    ),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name { $($(#[$about])* pub $field: $type),+ }
+
+        impl $crate::request::Header for $name {
+            $crate::request::codec! {
+                fn decode, fn encode, $name { $($field: $type = $wire $(absent as $sentinel)? $(or $default)?),+ }
+            }
+        }
+    };
+}
+
+/// The two functions of a codec, for a struct whose fields have the given names on the wire.
+macro_rules! codec {
+    (fn $decode:ident, fn $encode:ident, $name:ident { $(
+        $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
+    ),+ $(,)? }) => {
+        fn $decode(fields: &$crate::fields::Fields) -> Result<Self, $crate::request::DecodeError> {
+            $(let mut $field: Option<$type> = None;)+
+            for entry in fields.entries() {
+                let (name, raw) = entry?;
+                match &*name {
+                    $($wire => $field = Some($crate::fields::read($wire, &raw)?),)+
+                    _ => {}
+                }
+            }
+            Ok($name { $($field: match $field {
+                Some(value) => value,
+                None => $crate::request::absent!($wire $(, $default)?),
+            }),+ })
+        }
+
+        fn $encode(&self, out: &mut $crate::fields::FieldsOut<'_>) {
+            $($crate::fields::Field::put(
+                &self.$field, $wire, $crate::request::sentinel!($($sentinel)?), out,
+            );)+
+        }
+    };
+}
+
+/// What a field is whose name is absent.
+macro_rules! absent {
+    ($wire:literal) => {
+        $crate::fields::missing($wire)?
+    };
+    ($wire:literal, $default:expr) => {
+        $default
+    };
+}
+
+/// The text of a field that has no value.
+macro_rules! sentinel {
+    () => {
+        None
+    };
+    ($sentinel:literal) => {
+        Some($sentinel)
+    };
+}
+
+/// Declares a request: its code, its answer and its header, its own or one that another request has too.
+macro_rules! request {
+    ($(#[$doc:meta])* $name:ident = $code:literal -> $reply:ty, as $header:ident) => {
+        $crate::request::request! { $(#[$doc])* $name = $code -> $reply, as $header by decode, encode }
+    };
+    ($(#[$doc:meta])* $name:ident = $code:literal -> $reply:ty,
+     as $header:ident by $decode:ident, $encode:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(pub $header);
+
+        impl From<$header> for $name {
+            fn from(header: $header) -> $name {
+                $name(header)
+            }
+        }
+
+        impl From<$name> for $header {
+            fn from(request: $name) -> $header {
+                request.0
+            }
+        }
+
+        impl $crate::request::Header for $name {
+            fn decode(fields: &$crate::fields::Fields) -> Result<$name, $crate::request::DecodeError> {
+                $header::$decode(fields).map($name)
+            }
+            fn encode(&self, out: &mut $crate::fields::FieldsOut<'_>) {
+                self.0.$encode(out);
+            }
+        }
+
+        impl $crate::request::Request for $name {
+            const CODE: i32 = $code;
+            const NAME: &'static str = stringify!($name);
+            type Reply = $reply;
+        }
+    };
+    ($(#[$doc:meta])* $name:ident = $code:literal -> $reply:ty $({ $($fields:tt)* })?) => {
+        $crate::request::header! { $(#[$doc])* $name $({ $($fields)* })? }
+
+        impl $crate::request::Request for $name {
+            const CODE: i32 = $code;
+            const NAME: &'static str = stringify!($name);
+            type Reply = $reply;
+        }
+    };
+}
+
+pub(crate) use {absent, codec, header, request, sentinel};
