@@ -1,2 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Being built.
+//! The only crate of the lower layers with sockets: servers, clients, and between them connections that carry requests
+//! both ways. Roles bring a [`Router`] of typed handlers; what a request means is none of this crate's business.
+//!
+//! Reading order: `router`, `connection` (the task), `handle` (what others see of it), `call`, `server`, `client`;
+//! the cores `admission`, `pending` and `draft`; `net` for the sockets themselves.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod call;
+mod client;
+mod connection;
+mod draft;
+mod error;
+mod handle;
+mod net;
+mod pending;
+mod quiet;
+mod reply;
+mod router;
+mod server;
+
+pub use admission::Class;
+pub use call::{Call, Response};
+pub use client::{Client, ClientConfig};
+pub use error::CallError;
+pub use handle::Connection;
+pub use reply::{Body, Refusal, Reply};
+pub use router::{Ctx, Router};
+pub use server::{Server, ServerConfig, ServerUsage};
