@@ -6,19 +6,24 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod caps;
 pub mod codes;
 pub mod fields;
 pub mod frame;
 pub mod heartbeat;
 pub mod json;
+pub mod lock;
 pub mod names;
+pub mod offset;
 pub mod properties;
 pub mod pull;
+pub mod query;
 pub mod record;
 pub mod request;
 pub mod route;
 pub mod send;
+pub mod transaction;
 
 pub use codes::ResponseCode;
 pub use fields::{Fields, FieldsOut};

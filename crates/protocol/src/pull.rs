@@ -64,9 +64,9 @@ header! {
         /// The offset to ask for next.
         next: QueueOffset = "nextBeginOffset",
         /// The first offset that is there.
-        min: QueueOffset = "minOffset",
+        min: QueueOffset = "minOffset" or QueueOffset(0),
         /// One past the last offset that is there.
-        max: QueueOffset = "maxOffset",
+        max: QueueOffset = "maxOffset" or QueueOffset(0),
         /// What to add to the offsets of records in a moved queue.
         offset_delta: Option<i64> = "offsetDelta",
         /// Flags of the topic.

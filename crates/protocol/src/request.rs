@@ -9,7 +9,7 @@
 //!         group: Group = "consumerGroup",                                    // must be there
 //!         bytes: Option<u32> = "maxMsgBytes",                                // may be absent or negative
 //!         commit: Option<QueueOffset> = "commitOffset" absent as "-1",       // written as -1 when there is none
-//!         kind: i32 = "expressionType" or 0,                                 // a default when absent
+//!         min: QueueOffset = "minOffset" or QueueOffset(0),                  // a default when absent or negative
 //!     }
 //! }
 //! ```
@@ -114,7 +114,7 @@ macro_rules! codec {
             for entry in fields.entries() {
                 let (name, raw) = entry?;
                 match &*name {
-                    $($wire => $field = Some($crate::fields::read($wire, &raw)?),)+
+                    $($wire => $field = $crate::request::present!($wire, &raw $(, $default)?),)+
                     _ => {}
                 }
             }
@@ -129,6 +129,16 @@ macro_rules! codec {
                 &self.$field, $wire, $crate::request::sentinel!($($sentinel)?), out,
             );)+
         }
+    };
+}
+
+/// What a field is whose name is there. One with a default may be empty or negative and then takes it.
+macro_rules! present {
+    ($wire:literal, $raw:expr) => {
+        Some($crate::fields::read($wire, $raw)?)
+    };
+    ($wire:literal, $raw:expr, $default:expr) => {
+        $crate::fields::read($wire, $raw)?
     };
 }
 
@@ -201,4 +211,4 @@ macro_rules! request {
     };
 }
 
-pub(crate) use {absent, codec, header, request, sentinel};
+pub(crate) use {absent, codec, header, present, request, sentinel};

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. What tools ask brokers: about topics, groups, the broker itself, progress, and resetting it.
+
+pub mod broker;
+pub mod group;
+pub mod progress;
+pub mod reset;
+pub mod topic;
