@@ -7,11 +7,17 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod batch;
+pub mod body;
 pub mod caps;
 pub mod codes;
+pub mod compress;
+pub mod data_version;
 pub mod fields;
+pub mod filter;
 pub mod frame;
 pub mod heartbeat;
+pub mod ids;
 pub mod json;
 pub mod lock;
 pub mod names;

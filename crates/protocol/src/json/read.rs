@@ -139,7 +139,7 @@ impl<'de> Reader<'de> {
     fn null(&mut self) -> Read<bool> {
         self.skip_space();
         let found = self.rest().starts_with("null");
-        let ends = !self.rest().bytes().nth(4).is_some_and(|b| b.is_ascii_alphanumeric());
+        let ends = !self.rest().as_bytes().get(4).is_some_and(u8::is_ascii_alphanumeric);
         if found && ends {
             self.at += 4;
         }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. What travels as JSON in bodies, one struct for each of Apache's classes and under its name, so that a
+//! reader of either code finds the other. Used by every face and by the client, with `json` for the bytes.
+//!
+//! Members stand in the order of their JSON names, which is the order Apache prints them in. Unknown members are
+//! ignored; a missing member has the value that Apache's class gives it.
+
+mod connection;
+mod consume_queue;
+mod group;
+mod heartbeat;
+mod lock;
+mod mapping;
+mod offsets;
+mod queue;
+mod register;
+mod route;
+mod running;
+mod stats;
+mod topic;
+
+pub use connection::{
+    Connection, ConsumerConnection, GetConsumerListByGroupResponseBody, ProducerConnection, ProducerInfo,
+    ProducerTableInfo, QuerySubscriptionResponseBody,
+};
+pub use consume_queue::{ConsumeQueueData, QueryConsumeQueueResponseBody};
+pub use group::{
+    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupList, GroupRetryPolicy, GroupRetryPolicyType,
+    SimpleSubscriptionData, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
+};
+pub use heartbeat::{
+    CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel,
+    ProducerData, SubscriptionData,
+};
+pub use lock::{LockBatchRequestBody, LockBatchResponseBody, UnlockBatchRequestBody};
+pub use mapping::{LogicQueueMappingItem, TopicQueueMappingDetail, TopicQueueMappingInfo};
+pub use offsets::{
+    ConsumeByWho, ConsumerOffsetSerializeWrapper, GetConsumerStatusBody, MessageQueueForC,
+    QueryCorrectionOffsetBody, ResetOffsetBody, ResetOffsetBodyForC,
+};
+pub use queue::MessageQueue;
+pub use register::{RegisterBrokerBody, RegisterError};
+pub use route::{
+    BrokerData, BrokerMemberGroup, ClusterInfo, GetBrokerMemberGroupResponseBody, QueueData, TopicRouteData,
+};
+pub use running::{
+    CMResult, ConsumeMessageDirectlyResult, ConsumeStatus, ConsumerRunningInfo, PopProcessQueueInfo,
+    ProcessQueueInfo,
+};
+pub use stats::{
+    BrokerStatsData, BrokerStatsItem, ConsumeStats, ConsumeStatsList, KVTable, OffsetWrapper,
+    QueryConsumeTimeSpanBody, QueueTimeSpan, RollbackStats, TopicOffset, TopicStatsTable,
+};
+pub use topic::{
+    CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper,
+    TopicConfigAndQueueMapping, TopicConfigSerializeWrapper, TopicFilterType, TopicList,
+};
+
+#[cfg(test)]
+mod tests;

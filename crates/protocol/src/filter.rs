@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. What a consumer wants of a topic, compiled once. Broker and client make filters, the store asks them.
+//! Asked twice: by the consume-queue entry, which costs nothing and may err on the side of "yes", then by the record,
+//! which is exact. Invariant: a record that passes also passes by its entry.
+
+mod tag;
+
+use crate::record::Record;
+pub use tag::Tags;
+
+/// A compiled subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Filter {
+    /// Everything.
+    #[default]
+    All,
+    /// Messages with one of these tags.
+    Tags(Tags),
+}
+
+/// Why an expression cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// There is no compiler for this kind of expression.
+    #[error("expressions of type {kind:?} are not supported")]
+    Unsupported { kind: String },
+    /// Only separators.
+    #[error("no tag stands in the expression {expression:?}")]
+    NoTag { expression: String },
+}
+
+impl Filter {
+    /// Compiles an expression. No type means tags; no expression means everything.
+    pub fn parse(kind: &str, expression: &str) -> Result<Filter, FilterError> {
+        if !kind.is_empty() && kind != "TAG" {
+            return Err(FilterError::Unsupported { kind: kind.to_owned() });
+        }
+        match expression {
+            "" | "*" => Ok(Filter::All),
+            _ => Tags::parse(expression).map(Filter::Tags),
+        }
+    }
+
+    /// Tells from the hash in a consume-queue entry whether the message may be wanted.
+    pub fn by_entry(&self, tag_hash: i64) -> bool {
+        match self {
+            Filter::All => true,
+            Filter::Tags(tags) => tags.has_hash(tag_hash),
+        }
+    }
+
+    /// Tells whether the message is wanted. Two tags with one hash are told apart here.
+    pub fn by_record(&self, record: &Record<'_>) -> bool {
+        match self {
+            Filter::All => true,
+            Filter::Tags(tags) => record.tag().is_some_and(|tag| tags.has(tag)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{LogOffset, QueueId, TopicName};
+    use crate::record::{self, Message, tag_hash};
+    use proptest::prelude::*;
+    use stdx::Timestamp;
+
+    fn with_record<T>(tag: Option<&str>, look: impl FnOnce(&Record<'_>) -> T) -> T {
+        let topic = TopicName::stored("t");
+        let properties = tag.map(|tag| format!("K\x01v\x02TAGS\x01{tag}\x02")).unwrap_or_default();
+        let message = Message {
+            topic: &topic,
+            queue: QueueId(0),
+            flag: 0,
+            sys_flag: 0,
+            born_at: Timestamp(0),
+            born_host: ([127, 0, 0, 1], 1).into(),
+            store_host: ([127, 0, 0, 1], 2).into(),
+            reconsume: 0,
+            prepared: LogOffset(0),
+            body: b"",
+            properties: properties.as_bytes(),
+        };
+        let mut bytes = Vec::new();
+        record::encode(&message, &mut bytes).unwrap();
+        look(&Record::parse(&bytes).unwrap())
+    }
+
+    /// What passes by entry, and what passes by record.
+    fn ask(expression: &str, tag: Option<&str>) -> (bool, bool) {
+        let filter = Filter::parse("TAG", expression).unwrap();
+        with_record(tag, |record| (filter.by_entry(record.tag_hash()), filter.by_record(record)))
+    }
+
+    #[test]
+    fn expressions_choose() {
+        let cases = [
+            ("*", None, (true, true)),
+            ("", Some("a"), (true, true)),
+            ("a", Some("a"), (true, true)),
+            ("a || b", Some("b"), (true, true)),
+            ("a||b", Some("c"), (false, false)),
+            ("  a  ||  ", Some("a"), (true, true)),
+            (" a||b ", Some(" b"), (false, false)),
+            ("a|b", Some("a|b"), (true, true)),
+            ("a", None, (false, false)),
+            (" || ", Some("a"), (false, false)),
+            (" || ", None, (false, false)),
+            ("标签", Some("标签"), (true, true)),
+            ("*||a", Some("b"), (false, false)),
+        ];
+        for (expression, tag, expected) in cases {
+            assert_eq!(ask(expression, tag), expected, "{expression:?} {tag:?}");
+        }
+    }
+
+    #[test]
+    fn a_collision_passes_the_entry_but_not_the_record() {
+        assert_eq!(tag_hash("Aa"), tag_hash("BB"));
+        assert_eq!(ask("Aa", Some("BB")), (true, false));
+        assert_eq!(ask("Aa || BB", Some("BB")), (true, true));
+    }
+
+    #[test]
+    fn other_types_are_refused_by_name() {
+        assert_eq!(
+            Filter::parse("SQL92", "a > 1").unwrap_err().to_string(),
+            r#"expressions of type "SQL92" are not supported"#
+        );
+        assert_eq!(Filter::parse("", "*"), Ok(Filter::All));
+        assert!(matches!(Filter::parse("TAG", "||"), Err(FilterError::NoTag { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn an_expression_takes_exactly_its_tags(
+            tags in proptest::collection::vec("[a-zA-Z0-9é_|-]{1,6}", 1..20),
+            tag in "[a-zA-Z0-9é_|-]{1,6}",
+        ) {
+            let tags: Vec<_> = tags.into_iter().filter(|tag| !tag.contains("||") && !tag.starts_with('|') && !tag.ends_with('|')).collect();
+            prop_assume!(!tags.is_empty());
+            let expression = tags.join(" || ");
+            for tag in tags.iter().chain([&tag]) {
+                let (entry, record) = ask(&expression, Some(tag));
+                prop_assert_eq!(record, tags.contains(tag));
+                prop_assert!(entry || !record);
+            }
+        }
+    }
+}
