@@ -77,33 +77,31 @@ impl fmt::Debug for Fields {
 
 /// The text of one field as it stands in the header.
 pub struct Raw<'a> {
-    text: &'a str,
-    escaped: bool,
-    at: usize,
+    inner: Quoted<'a>,
     source: &'a Source,
 }
 
 impl<'a> Raw<'a> {
     /// The text with its escapes undone.
     pub fn text(&self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(scan::unescape(self.text)) } else { Cow::Borrowed(self.text) }
+        self.inner.plain()
     }
 
     /// True for the empty text.
     pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+        self.inner.text.is_empty()
     }
 
     /// Where it starts within the ext fields.
     pub fn at(&self) -> usize {
-        self.at
+        self.inner.at
     }
 
     /// The text as a slice of the frame, or of its own when an escape had to be undone.
     pub fn to_byte_str(&self) -> ByteStr {
         match self.source {
-            Source::Json(whole) if !self.escaped => whole.slice_ref(self.text),
-            Source::Binary(whole) => ByteStr::from_utf8(whole.slice_ref(self.text.as_bytes()))
+            Source::Json(whole) if !self.inner.escaped => whole.slice_ref(self.inner.text),
+            Source::Binary(whole) => ByteStr::from_utf8(whole.slice_ref(self.inner.text.as_bytes()))
                 .expect("the same bytes were text a moment ago"),
             _ => ByteStr::from(self.text().into_owned()),
         }
@@ -157,13 +155,11 @@ fn json_entry<'a>(
             scanner.take(b'{', "extFields is not an object")?;
         }
         let Some(name) = scanner.member(std::mem::take(first))? else { return Ok(None) };
-        let Quoted { text, escaped, at } = match scanner.value()? {
+        let inner = match scanner.value()? {
             Value::Null => continue,
             Value::Text(quoted) | Value::Bare(quoted) => quoted,
         };
-        let name =
-            if name.escaped { Cow::Owned(scan::unescape(name.text)) } else { Cow::Borrowed(name.text) };
-        return Ok(Some((name, Raw { text, escaped, at, source })));
+        return Ok(Some((name.plain(), Raw { inner, source })));
     }
 }
 
@@ -178,8 +174,8 @@ fn binary_entry<'a>(rest: &mut &'a [u8], source: &'a Source) -> Result<Option<En
         let value = binary_text::<4>(rest, at)?;
         if !value.is_empty() {
             let value_at = whole.len().saturating_sub(rest.len()).saturating_sub(value.len());
-            let raw = Raw { text: value, escaped: false, at: value_at, source };
-            return Ok(Some((Cow::Borrowed(name), raw)));
+            let inner = Quoted { text: value, escaped: false, at: value_at };
+            return Ok(Some((Cow::Borrowed(name), Raw { inner, source })));
         }
     }
 }

@@ -3,6 +3,8 @@
 //! `frame::json` finds the members of a header with it, `fields` the entries of `extFields`.
 //! Invariant: what it hands out lies inside the text; a string it accepted can be unescaped.
 
+use std::borrow::Cow;
+
 use crate::caps;
 use crate::request::DecodeError;
 
@@ -15,6 +17,13 @@ pub(crate) struct Quoted<'a> {
     pub(crate) escaped: bool,
     /// Where it starts.
     pub(crate) at: usize,
+}
+
+impl<'a> Quoted<'a> {
+    /// The text with its escapes undone.
+    pub(crate) fn plain(&self) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(unescape(self.text)) } else { Cow::Borrowed(self.text) }
+    }
 }
 
 /// One member's value.
@@ -298,7 +307,7 @@ fn hex4(digits: Option<&str>) -> Result<u32, &'static str> {
 }
 
 /// Undoes the escapes of a string that the scanner accepted.
-pub(crate) fn unescape(text: &str) -> String {
+fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

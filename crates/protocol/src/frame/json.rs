@@ -5,7 +5,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Frame, Head, Language, Serialization};
-use crate::fields::scan::{Quoted, Scanner, Value, unescape};
+use crate::fields::scan::{Quoted, Scanner, Value};
 use crate::fields::{Fields, FieldsOut, put_escaped, put_integer};
 use crate::frame::EncodeError;
 use crate::names::ByteStr;
@@ -24,7 +24,7 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
     }
     scanner.end()?;
     let remark = members.remark.map(|remark| {
-        if remark.escaped { ByteStr::from(unescape(remark.text)) } else { text.slice_ref(remark.text) }
+        if remark.escaped { ByteStr::from(&*remark.plain()) } else { text.slice_ref(remark.text) }
     });
     Ok(Frame {
         code: members.code.ok_or_else(|| DecodeError::new(0, "JSON header has no code"))?,
@@ -56,13 +56,13 @@ impl<'a> Members<'a> {
         let at = scanner.at();
         let value = scanner.value()?;
         let wrong = |what| Err(DecodeError::new(at, what));
-        match (name.text, value) {
+        match (&*name.plain(), value) {
             ("code", Value::Bare(number)) => self.code = Some(integer(number)?),
             ("opaque", Value::Bare(number)) => self.opaque = integer(number)?,
             ("flag", Value::Bare(number)) => self.flag = integer(number)?,
             ("version", Value::Bare(number)) => self.version = integer(number)?,
             ("code" | "opaque" | "flag" | "version", Value::Text(_)) => return wrong("expected a number"),
-            ("language", Value::Text(name)) => self.language = Language::from_name(name.text),
+            ("language", Value::Text(name)) => self.language = Language::from_name(&name.plain()),
             ("language", Value::Bare(_)) => return wrong("language is not a name"),
             ("remark", Value::Text(remark)) => self.remark = Some(remark),
             ("remark", Value::Null) => self.remark = None,
