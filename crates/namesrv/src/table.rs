@@ -320,9 +320,7 @@ impl RouteTable {
         for (name, broker) in &self.brokers {
             let is_name = **name == *seat.broker;
             let is_cluster = broker.cluster == seat.cluster;
-            for (&id, replica) in
-                broker.replicas.iter().filter(|(_, replica)| replica.address == seat.address)
-            {
+            for (&id, _) in broker.replicas.iter().filter(|(_, replica)| replica.address == seat.address) {
                 if (is_name || is_cluster) && !(is_name && is_cluster && id == seat.id) {
                     others.push((name.clone(), id));
                 }
