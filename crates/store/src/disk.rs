@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The seam to the machine's disk: files, names and mapped memory, object-safe, so that the same store runs on
-//! [`FileDisk`] and, in tests, on a simulated disk that loses power. Called by every part of the
+//! [`FileDisk`] and, in tests, on the simulated [`sim::SimDisk`] that loses power. Called by every part of the
 //! store that keeps bytes; it never retries and never hides an error.
 //!
 //! What a caller may rely on, and what `SimDisk` breaks when the caller relied on more:
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 mod file;
 mod memory;
+pub mod sim;
 
 pub use file::FileDisk;
 pub use memory::{Region, Tape, TapeWriter};

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Mapped memory of a simulated disk: plain memory whose stores are counted as steps.
+//! Tests that crash in the middle of stores run in one thread; others only read what was published.
+
+use std::cell::UnsafeCell;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::{Arc, Weak};
+
+use super::{SimDisk, World};
+use crate::disk::memory::{Backing, Memory};
+
+#[derive(Clone)]
+pub(super) struct SimMemory(Arc<Words>);
+
+struct Words {
+    words: Box<[UnsafeCell<u64>]>,
+    len: usize,
+    world: Weak<World>,
+}
+
+// SAFETY: the words are reached through `Memory`, which keeps to its own rules of sharing, and by the simulated
+// disk, which copies them as the kernel would.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Backing for Words {
+    fn admits_store(&self) -> bool {
+        let Some(world) = self.world.upgrade() else { return false };
+        world.state.lock().whole_step().is_ok()
+    }
+}
+
+impl SimMemory {
+    pub(super) fn new(disk: &SimDisk, bytes: &[u8]) -> SimMemory {
+        let words = (0..bytes.len().div_ceil(8)).map(|_| UnsafeCell::new(0)).collect();
+        let memory = SimMemory(Arc::new(Words { words, len: bytes.len(), world: Arc::downgrade(&disk.0) }));
+        memory.write(bytes, 0);
+        memory
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len
+    }
+
+    fn base(&self) -> NonNull<u8> {
+        NonNull::new(self.0.words.as_ptr().cast_mut().cast()).expect("a box is not at address zero")
+    }
+
+    /// The memory as the store uses it.
+    pub(super) fn shared(&self) -> Memory {
+        // SAFETY: the words live in the backing and are eight bytes aligned; only the disk reaches them besides.
+        unsafe { Memory::new(self.base(), self.0.len, self.0.clone(), true) }
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        // SAFETY: in bounds of the words; see the note on threads above.
+        unsafe { slice::from_raw_parts(self.base().as_ptr(), self.0.len) }.to_vec()
+    }
+
+    pub(super) fn write(&self, data: &[u8], at: usize) {
+        assert!(at + data.len() <= self.0.len, "a write into mapped memory stays inside");
+        // SAFETY: in bounds; `data` is not part of the words.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.base().as_ptr().add(at), data.len()) };
+    }
+}
