@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One sealed run of the key index: an immutable file of entries sorted by hash, newest first within a hash.
+//! Written by the checkpoint, read one block at a time by look-ups, which open the file for that moment only, so
+//! that any number of runs costs no descriptor. Every block has its own checksum. Layout: `docs/format/keys.md`.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::names::LogOffset;
+
+use crate::disk::{Disk, DiskFile, OpenMode, read_exact_at};
+use crate::keys::{KeyEntry, TimeRange};
+use crate::views::ViewError;
+
+const MAGIC: &[u8; 8] = b"KIRUKEYS";
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+const ENTRY: usize = 20;
+const BLOCK_ENTRIES: usize = 256;
+const FENCE: usize = 12;
+/// More entries than a run ever has; a file that claims more is damaged.
+const COUNT_MAX: u32 = 1 << 26;
+
+/// A run, its fences in memory.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: u64,
+    path: PathBuf,
+    head: Head,
+    fences: Vec<Fence>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    count: u32,
+    time_first: i64,
+    time_last: i64,
+    log_first: u64,
+    log_last: u64,
+}
+
+/// First hash and checksum of a block. The hash is cut to its high half: a fence only tells where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fence {
+    hash: u32,
+    crc: u32,
+}
+
+/// The name of run `id`.
+pub(crate) fn name(id: u64) -> String {
+    format!("keys-{id:016x}")
+}
+
+impl Run {
+    /// Writes a new run; it is lasting once its directory is synced.
+    pub(crate) fn create(
+        dir: &Path,
+        disk: &Arc<dyn Disk>,
+        id: u64,
+        mut entries: Vec<KeyEntry>,
+    ) -> Result<Run, ViewError> {
+        entries.sort_unstable_by_key(|entry| (entry.hash, std::cmp::Reverse(entry.log), entry.stored_at));
+        entries.dedup();
+        let head = Head::of(&entries);
+        let (bytes, fences) = encode(id, head, &entries);
+        let path = dir.join(name(id));
+        let file = disk.open(&path, OpenMode::Replace).map_err(ViewError::disk("create", &path))?;
+        for (index, piece) in bytes.chunks(256 << 10).enumerate() {
+            let at = (index * (256 << 10)) as u64;
+            file.write_at(piece, at).map_err(ViewError::disk("write", &path))?;
+        }
+        file.sync_data().map_err(ViewError::disk("sync", &path))?;
+        Ok(Run { id, path, head, fences })
+    }
+
+    /// Reads head and fences of a run that a checkpoint names.
+    pub(crate) fn open(dir: &Path, disk: &Arc<dyn Disk>, id: u64) -> Result<Run, ViewError> {
+        let path = dir.join(name(id));
+        let file = disk.open(&path, OpenMode::Read).map_err(ViewError::disk("open", &path))?;
+        let mut head = [0; HEADER];
+        read_exact_at(&*file, &mut head, 0).map_err(|error| ViewError::damaged(&path, error.to_string()))?;
+        let head = Head::decode(&head, id).ok_or_else(|| ViewError::damaged(&path, "its head is unreadable"))?;
+        let mut tail = vec![0; head.blocks() * FENCE + 4];
+        read_exact_at(&*file, &mut tail, head.fences_at())
+            .map_err(|error| ViewError::damaged(&path, error.to_string()))?;
+        let (list, crc) = tail.split_at(tail.len() - 4);
+        if crc32fast::hash(list).to_be_bytes() != crc {
+            return Err(ViewError::damaged(&path, "its fences fail their checksum"));
+        }
+        let fences = list.chunks_exact(FENCE).map(Fence::decode).collect();
+        Ok(Run { id, path, head, fences })
+    }
+
+    /// The newest record it points to.
+    pub(crate) fn log_last(&self) -> LogOffset {
+        LogOffset(self.head.log_last)
+    }
+
+    /// Entries in it.
+    pub(crate) fn count(&self) -> u32 {
+        self.head.count
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.head.fences_at() + (self.fences.len() * FENCE) as u64 + 4
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Run>() + self.fences.capacity() * size_of::<Fence>() + self.path.capacity()
+    }
+
+    /// Visits the records of a hash, newest first, that may lie in `range`.
+    pub(crate) fn visit(
+        &self,
+        disk: &Arc<dyn Disk>,
+        hash: u64,
+        range: TimeRange,
+        visit: &mut dyn FnMut(LogOffset) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ViewError> {
+        if !range.overlaps(self.head.time_first, self.head.time_last) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let high = (hash >> 32) as u32;
+        // The block before the first fence at or above may end with the hash.
+        let start = self.fences.partition_point(|fence| fence.hash < high).saturating_sub(1);
+        let mut file = None;
+        for block in start..self.fences.len() {
+            if self.fences[block].hash > high {
+                break;
+            }
+            let file = match &file {
+                Some(file) => file,
+                None => file.insert(
+                    disk.open(&self.path, OpenMode::Read).map_err(ViewError::disk("open", &self.path))?,
+                ),
+            };
+            for entry in self.block(file, block)? {
+                if entry.hash == hash && range.overlaps(entry.stored_at, entry.stored_at + 999) {
+                    let flow = visit(LogOffset(entry.log));
+                    if flow.is_break() {
+                        return Ok(flow);
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Visits every entry, for comparison.
+    pub(crate) fn each(&self, disk: &Arc<dyn Disk>, visit: &mut dyn FnMut(KeyEntry)) -> Result<(), ViewError> {
+        let file = disk.open(&self.path, OpenMode::Read).map_err(ViewError::disk("open", &self.path))?;
+        for block in 0..self.fences.len() {
+            self.block(&file, block)?.into_iter().for_each(&mut *visit);
+        }
+        Ok(())
+    }
+
+    fn block(&self, file: &Arc<dyn DiskFile>, block: usize) -> Result<Vec<KeyEntry>, ViewError> {
+        let from = block * BLOCK_ENTRIES;
+        let count = (self.head.count as usize - from).min(BLOCK_ENTRIES);
+        let mut bytes = vec![0; count * ENTRY];
+        read_exact_at(&**file, &mut bytes, (HEADER + from * ENTRY) as u64)
+            .map_err(ViewError::disk("read", &self.path))?;
+        if crc32fast::hash(&bytes) != self.fences[block].crc {
+            return Err(ViewError::damaged(&self.path, format!("block {block} fails its checksum")));
+        }
+        Ok(bytes.chunks_exact(ENTRY).map(|entry| self.head.entry(entry)).collect())
+    }
+}
+
+impl Head {
+    fn of(entries: &[KeyEntry]) -> Head {
+        let times = || entries.iter().map(|entry| entry.stored_at);
+        let logs = || entries.iter().map(|entry| entry.log);
+        Head {
+            count: u32::try_from(entries.len()).expect("a run is sealed long before"),
+            time_first: times().min().unwrap_or(0),
+            time_last: times().max().unwrap_or(0),
+            log_first: logs().min().unwrap_or(0),
+            log_last: logs().max().unwrap_or(0),
+        }
+    }
+
+    fn encode(&self, id: u64) -> [u8; HEADER] {
+        let mut bytes = Vec::with_capacity(HEADER);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_be_bytes());
+        bytes.extend(self.count.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        bytes.extend(self.time_first.to_be_bytes());
+        bytes.extend(self.time_last.to_be_bytes());
+        bytes.extend(self.log_first.to_be_bytes());
+        bytes.extend(self.log_last.to_be_bytes());
+        bytes.resize(HEADER - 4, 0);
+        bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+        bytes.try_into().expect("the head is as long as the head")
+    }
+
+    fn decode(bytes: &[u8; HEADER], id: u64) -> Option<Head> {
+        let long = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let count = u32::from_be_bytes(bytes[12..16].try_into().expect("four bytes"));
+        let head = Head {
+            count,
+            time_first: long(24) as i64,
+            time_last: long(32) as i64,
+            log_first: long(40),
+            log_last: long(48),
+        };
+        (count <= COUNT_MAX && head.encode(id) == *bytes).then_some(head)
+    }
+
+    fn blocks(&self) -> usize {
+        (self.count as usize).div_ceil(BLOCK_ENTRIES)
+    }
+
+    fn fences_at(&self) -> u64 {
+        (HEADER + self.count as usize * ENTRY) as u64
+    }
+
+    /// Times are kept in whole seconds since the first, so an entry covers a second.
+    fn entry(&self, bytes: &[u8]) -> KeyEntry {
+        let long = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let seconds = u32::from_be_bytes(bytes[16..20].try_into().expect("four bytes"));
+        let stored_at = self.time_first.saturating_add(i64::from(seconds) * 1000);
+        KeyEntry { hash: long(0), log: long(8), stored_at }
+    }
+}
+
+impl Fence {
+    fn decode(bytes: &[u8]) -> Fence {
+        let hash = u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"));
+        let crc = u32::from_be_bytes(bytes[8..12].try_into().expect("four bytes"));
+        Fence { hash: (hash >> 32) as u32, crc }
+    }
+}
+
+fn encode(id: u64, head: Head, entries: &[KeyEntry]) -> (Vec<u8>, Vec<Fence>) {
+    let mut bytes = head.encode(id).to_vec();
+    bytes.reserve(entries.len() * ENTRY + head.blocks() * FENCE + 4);
+    let mut fences = Vec::with_capacity(head.blocks());
+    let mut tail = Vec::with_capacity(head.blocks() * FENCE + 4);
+    for block in entries.chunks(BLOCK_ENTRIES) {
+        let start = bytes.len();
+        for entry in block {
+            let seconds = entry.stored_at.saturating_sub(head.time_first) / 1000;
+            bytes.extend(entry.hash.to_be_bytes());
+            bytes.extend(entry.log.to_be_bytes());
+            bytes.extend(u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        let crc = crc32fast::hash(&bytes[start..]);
+        tail.extend(block[0].hash.to_be_bytes());
+        tail.extend(crc.to_be_bytes());
+        fences.push(Fence { hash: (block[0].hash >> 32) as u32, crc });
+    }
+    tail.extend(crc32fast::hash(&tail).to_be_bytes());
+    bytes.extend(tail);
+    (bytes, fences)
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything that is derived from the log: queues, key index, facts. One thread applies records in the order of the
+//! log, at start as a replay and then as they pass the gate; any thread reads. A checkpoint saves the views so that
+//! a replay is short; without one they are built anew from the log's start, and are then the same.
+//! Called by the store (dispatch, recovery, read, retention); never reads the log itself.
+//! Invariants, asserted: each record is applied exactly once, in order; queue offsets follow each other, and only a
+//! replay may find some missing; a checkpoint holds exactly the log below its point, and never more than is durable.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::record::{self, Record};
+use stdx::Timestamp;
+
+use crate::arena::{Arena, ArenaShape};
+use crate::disk::Disk;
+use crate::facts::change::{self, Change};
+use crate::facts::{FACTS_TOPIC, FactChange, FactKind, Facts};
+use crate::keys::{Keys, TimeRange, hash};
+use crate::queue::{Boundary, Entry, QueueRef};
+use crate::queues::{QueueLimit, Queues};
+
+mod error;
+mod load;
+mod marks;
+mod retain;
+mod save;
+mod usage;
+mod verify;
+
+pub use error::ViewError;
+pub use load::ViewsOpened;
+use marks::Marks;
+use save::Saver;
+pub use usage::ViewsUsage;
+pub use verify::Difference;
+
+/// Where the views live and how large they may get.
+#[derive(Clone, Debug)]
+pub struct ViewsConfig {
+    /// Their directory.
+    pub dir: PathBuf,
+    /// How the queue arena grows; a directory keeps the shape it was made with.
+    pub arena: ArenaShape,
+    /// Key entries in memory from which a checkpoint seals them into a run.
+    pub run_entries: usize,
+    /// Queues that may exist.
+    pub queue_limit: usize,
+    /// Bytes of changes behind a full checkpoint that are always fine; beyond them a new full one is written when
+    /// the changes outweigh the old.
+    pub delta_bytes: u64,
+}
+
+impl ViewsConfig {
+    /// The usual sizes.
+    pub fn new(dir: impl Into<PathBuf>) -> ViewsConfig {
+        ViewsConfig {
+            dir: dir.into(),
+            arena: ArenaShape::default(),
+            run_entries: 1 << 18,
+            queue_limit: 4_000_000,
+            delta_bytes: 8 << 20,
+        }
+    }
+}
+
+/// A message became visible.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its queue.
+    pub queue: QueueRef,
+    /// One past its queue offset.
+    pub next: QueueOffset,
+    /// Hash of its tag.
+    pub tag_hash: i64,
+}
+
+/// The views of one log.
+pub struct Views {
+    config: ViewsConfig,
+    disk: Arc<dyn Disk>,
+    queues: Queues,
+    arena: Arena,
+    keys: Keys,
+    facts: Facts,
+    applied: Mutex<Applied>,
+    saver: Mutex<Saver>,
+}
+
+/// What the dispatching thread is at.
+struct Applied {
+    /// Records below this are in the views.
+    upto: LogOffset,
+    /// The log's start as retention last said.
+    first: LogOffset,
+    /// True once the replay is over: from here on a missing queue offset is an error.
+    is_live: bool,
+    /// Queues changed since the last checkpoint.
+    dirty: Vec<QueueRef>,
+    /// Slots of queues removed since the last checkpoint.
+    dropped: Vec<u64>,
+    /// The next slot that was never used.
+    next_slot: u64,
+    /// Facts records that could not be read, and were passed over.
+    unreadable: u64,
+    /// The queue of the record before, and the hash of its topic: messages come in runs.
+    last: Option<(QueueRef, u64)>,
+}
+
+impl Views {
+    /// Applies the record that lies at `at`. In the order of the log, each record once; after an error the views are
+    /// not to be used.
+    pub(crate) fn apply(
+        &self,
+        record: &Record<'_>,
+        at: LogOffset,
+        arrivals: Option<&mut Vec<Arrival>>,
+    ) -> Result<(), ViewError> {
+        let mut applied = self.applied.lock();
+        if at < applied.upto {
+            return Err(ViewError::Repeated { at, upto: applied.upto });
+        }
+        let (queue, topic_hash) = self.queue_of(&mut applied, record);
+        let marks = Marks::of(record.properties());
+        let entry = Entry { log: at, size: record.len() as u32, tag_hash: marks.tag_hash() };
+        if has_queue_slot(record, &queue) {
+            let offset = record.queue_offset();
+            if queue.0.push(&self.arena, offset, &entry, !applied.is_live)? {
+                applied.dirty.push(queue.clone());
+            }
+        }
+        if marks.has_keys() {
+            self.keys.push(marks.keys(record, topic_hash, at.0));
+        }
+        let upto = LogOffset(at.0 + record.len() as u64);
+        if record.topic() == FACTS_TOPIC {
+            self.apply_facts(&mut applied, record.body(), at)?;
+            self.facts.applied(upto);
+        }
+        applied.upto = upto;
+        if let Some(arrivals) = arrivals {
+            arrivals.push(Arrival { next: queue.dispatched(), queue, tag_hash: entry.tag_hash });
+        }
+        Ok(())
+    }
+
+    fn queue_of(&self, applied: &mut Applied, record: &Record<'_>) -> (QueueRef, u64) {
+        if let Some((queue, topic_hash)) = &applied.last {
+            let key = queue.key();
+            // A handle that was detached may still be right, but then it has to be looked up.
+            if key.queue == record.queue() && *key.topic == *record.topic() && !queue.is_detached() {
+                return (queue.clone(), *topic_hash);
+            }
+        }
+        let queue = self.queues.for_dispatch(record.topic(), record.queue());
+        let topic_hash = hash::of_topic(record.topic());
+        applied.last = Some((queue.clone(), topic_hash));
+        (queue, topic_hash)
+    }
+
+    /// A body that cannot be read is passed over: the record is there for good, and stopping would not mend it.
+    fn apply_facts(&self, applied: &mut Applied, body: &[u8], at: LogOffset) -> Result<(), ViewError> {
+        match change::decode(body) {
+            Ok(changes) => changes.iter().try_for_each(|change| self.apply_change(applied, change, at)),
+            Err(error) => {
+                tracing::error!(offset = at.0, %error, "facts record passed over");
+                applied.unreadable += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn apply_change(&self, applied: &mut Applied, change: &Change<'_>, at: LogOffset) -> Result<(), ViewError> {
+        match change.kind {
+            FactKind::REMOVE_TOPIC => {
+                if let Ok(topic) = str::from_utf8(change.key) {
+                    self.remove_topic(applied, topic);
+                }
+            }
+            FactKind::QUEUE_NEXT => {
+                if let Some((topic, queue, next)) = change::decode_queue_next(change) {
+                    let queue = self.queues.for_dispatch(topic, QueueId(queue));
+                    if queue.0.carry(QueueOffset(next), at, !applied.is_live)? {
+                        applied.dirty.push(queue);
+                    }
+                }
+            }
+            kind if kind.is_reserved() => {}
+            kind => self.facts.apply(kind, change.key, change.value, at),
+        }
+        Ok(())
+    }
+
+    fn remove_topic(&self, applied: &mut Applied, topic: &str) {
+        if topic == FACTS_TOPIC {
+            return;
+        }
+        let Some(removed) = self.queues.remove(topic) else { return };
+        let mut freed = Vec::new();
+        for queue in removed.queues() {
+            let slot = queue.0.empty(&mut freed);
+            if slot != 0 {
+                applied.dropped.push(slot);
+            }
+        }
+        self.arena.give(&freed);
+        applied.last = None;
+    }
+
+    /// Ends the replay: from here on a missing queue offset is an error, not damage to be bridged.
+    pub(crate) fn go_live(&self) {
+        self.applied.lock().is_live = true;
+    }
+
+    /// Records below this are in the views.
+    pub(crate) fn applied(&self) -> LogOffset {
+        self.applied.lock().upto
+    }
+
+    /// Finds a queue or makes its handle.
+    pub(crate) fn queue(&self, topic: &TopicName, queue: QueueId) -> Result<QueueRef, QueueLimit> {
+        self.queues.find_or_create(topic, queue)
+    }
+
+    /// Finds a queue.
+    pub(crate) fn find_queue(&self, topic: &str, queue: QueueId) -> Option<QueueRef> {
+        self.queues.find(topic, queue)
+    }
+
+    /// The queues of a topic that have handles, by number.
+    pub(crate) fn queues_of(&self, topic: &str) -> Vec<QueueRef> {
+        self.queues.of_topic(topic)
+    }
+
+    /// Detaches the queues of a topic: new look-ups find new queues that begin at 0. To be called under the append
+    /// lock, together with the append of [`FactChange::remove_topic`].
+    pub(crate) fn detach_topic(&self, topic: &str) {
+        assert!(topic != FACTS_TOPIC, "facts are never removed as a topic");
+        self.queues.detach(topic);
+    }
+
+    /// Appends up to `count` entries of a queue from `from` on to `out`; none below its first offset.
+    pub(crate) fn entries(&self, queue: &QueueRef, from: QueueOffset, count: usize, out: &mut Vec<Entry>) {
+        queue.0.entries(&self.arena, from, count, out);
+    }
+
+    /// Finds the offset for a time; `stored_at` asks the log for a record's store time.
+    pub(crate) fn offset_by_time(
+        &self,
+        queue: &QueueRef,
+        time: Timestamp,
+        boundary: Boundary,
+        stored_at: &mut dyn FnMut(LogOffset) -> Option<Timestamp>,
+    ) -> QueueOffset {
+        queue.0.offset_by_time(&self.arena, time, boundary, stored_at)
+    }
+
+    /// Visits the records that may carry `key` and were stored between `from` and `to`, newest first, until told to
+    /// stop. Hashes collide: the visitor compares the record.
+    pub(crate) fn by_key(
+        &self,
+        topic: &str,
+        key: &str,
+        from: Timestamp,
+        to: Timestamp,
+        visit: &mut dyn FnMut(LogOffset) -> ControlFlow<()>,
+    ) -> Result<(), ViewError> {
+        let first = self.applied.lock().first;
+        let hash = hash::of_key(hash::of_topic(topic), key.as_bytes());
+        let mut above_start = |at: LogOffset| if at < first { ControlFlow::Continue(()) } else { visit(at) };
+        self.keys.visit(hash, TimeRange { from, to }, &mut above_start)
+    }
+
+    /// The value of a fact.
+    pub(crate) fn fact(&self, kind: FactKind, key: &[u8]) -> Option<Bytes> {
+        self.facts.get(kind, key)
+    }
+
+    /// All facts of a kind, by key.
+    pub(crate) fn facts(&self, kind: FactKind) -> Vec<(Vec<u8>, Bytes)> {
+        self.facts.list(kind)
+    }
+
+    /// Shows the changes of the facts record that was just appended at `at`, before it is dispatched.
+    pub(crate) fn put_facts_ahead(&self, changes: &[FactChange], at: LogOffset) {
+        self.facts.put_ahead(changes, at);
+    }
+}
+
+/// Apache gives prepared and rolled-back transaction records of old stores no place in a queue. Ours always have
+/// one, so the record takes its slot exactly when it fits.
+fn has_queue_slot(record: &Record<'_>, queue: &QueueRef) -> bool {
+    const PREPARED: i32 = 0x4;
+    let is_outside = record.transaction() & PREPARED != 0;
+    !is_outside || record.queue_offset() == queue.dispatched()
+}
+
+// An entry holds the size of a record in four bytes.
+const _: () = assert!(record::MAX_LEN <= u32::MAX as usize);
