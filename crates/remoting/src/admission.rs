@@ -178,17 +178,130 @@ impl Gate {
         let sum = self.budget.stuck.fetch_add(more, Ordering::Relaxed) + more;
         bytes <= STUCK_A_LITTLE || sum <= self.budget.stuck_allowed
     }
+
+    /// Gives everything back.
+    pub(crate) fn close(&mut self) {
+        let held = std::mem::replace(&mut self.held, Allowance { bytes: 0, slots: 0 });
+        self.budget.slots.fetch_sub(held.slots, Ordering::Relaxed);
+        self.budget.bytes.fetch_sub(held.bytes, Ordering::Relaxed);
+        self.budget.stuck.fetch_sub(std::mem::take(&mut self.stuck), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.budget.slots.fetch_sub(self.held.slots, Ordering::Relaxed);
-        self.budget.bytes.fetch_sub(self.held.bytes, Ordering::Relaxed);
-        self.budget.stuck.fetch_sub(self.stuck, Ordering::Relaxed);
+        self.close();
     }
 }
 
 /// One request larger than the allowance may still enter an empty house: the frame limit bounds it.
 fn fits(held: usize, more: usize, allowed: usize, percent: usize) -> bool {
     held == 0 || held.saturating_add(more) <= allowed / 100 * percent + allowed % 100 * percent / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn gate(budget: &Arc<Budget>, bytes: usize, slots: usize) -> Gate {
+        Gate::new(budget.clone(), Allowance { bytes, slots }, PATIENCE)
+    }
+
+    fn enter(gate: &mut Gate, class: Class, bytes: usize) -> Result<Permit, Busy> {
+        let mut permit = gate.enter(class, bytes, Timestamp(0))?;
+        gate.park(&mut permit);
+        Ok(permit)
+    }
+
+    #[test]
+    fn classes_fill_different_parts_of_the_house() {
+        for (class, entered) in [
+            (Class::Send, 80),
+            (Class::Pull, 90),
+            (Class::Admin, 90),
+            (Class::Client, 100),
+            (Class::Control, 100),
+        ] {
+            let budget = Budget::new(Allowance { bytes: 1 << 20, slots: 100 }, 0);
+            let mut gate = gate(&budget, 1 << 20, 1000);
+            let busy = (0..).find_map(|n| enter(&mut gate, class, 1).err().map(|busy| (n, busy)));
+            assert_eq!(busy, Some((entered, Busy::Server)), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_busy_is_told_apart() {
+        let budget = Budget::new(Allowance { bytes: 1000, slots: 1000 }, 0);
+        let (mut one, mut other) = (gate(&budget, 500, 3), gate(&budget, 5000, 1000));
+        let first = enter(&mut one, Class::Client, 400).expect("an empty house");
+        assert_eq!(enter(&mut one, Class::Client, 101).err(), Some(Busy::Connection));
+        let polls = [(), ()].map(|()| enter(&mut one, Class::Pull, 1 << 30).expect("a poll holds no bytes"));
+        assert_eq!(enter(&mut one, Class::Pull, 0).err(), Some(Busy::Connection));
+        assert_eq!(enter(&mut other, Class::Client, 601).err(), Some(Busy::Server));
+        assert!(enter(&mut other, Class::Client, 600).is_ok());
+        assert_eq!((budget.bytes(), budget.slots()), (1000, 4));
+        one.leave(first);
+        polls.into_iter().for_each(|poll| one.leave(poll));
+        drop(other);
+        assert_eq!((budget.bytes(), budget.slots()), (0, 0));
+    }
+
+    #[test]
+    fn a_request_above_the_budget_enters_an_empty_house_only() {
+        let budget = Budget::new(Allowance { bytes: 100, slots: 10 }, 0);
+        let mut gate = gate(&budget, 100, 10);
+        let large = enter(&mut gate, Class::Send, 5000).expect("nobody else is there");
+        assert_eq!(enter(&mut gate, Class::Send, 1).err(), Some(Busy::Connection));
+        gate.leave(large);
+        assert!(enter(&mut gate, Class::Send, 1).is_ok());
+    }
+
+    #[test]
+    fn long_polls_have_no_deadline_here_and_others_do() {
+        let budget = Budget::new(Allowance { bytes: 100, slots: 10 }, 0);
+        let gate = gate(&budget, 100, 10);
+        let expires = |class| gate.enter(class, 1, Timestamp(5)).expect("room").expires();
+        assert_eq!((expires(Class::Pull), expires(Class::Send)), (None, Some(Timestamp(5) + PATIENCE)));
+    }
+
+    #[test]
+    fn stuck_bytes_are_shared_and_a_little_is_everyones_own() {
+        let budget = Budget::new(Allowance { bytes: 0, slots: 0 }, 300 << 10);
+        let [mut one, mut two, mut three] = [(), (), ()].map(|()| gate(&budget, 0, 0));
+        assert!(one.stuck(200 << 10));
+        assert!(two.stuck(100 << 10));
+        assert!(three.stuck(60 << 10));
+        assert!(!three.stuck(70 << 10));
+        assert!(three.stuck(50 << 10));
+        one.close();
+        assert!(three.stuck(200 << 10));
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_is_what_the_gates_hold(steps in proptest::collection::vec((0..3usize, 0..5usize, 0..200usize, any::<bool>()), 1..200)) {
+            let budget = Budget::new(Allowance { bytes: 1000, slots: 20 }, 0);
+            let mut gates = [(), (), ()].map(|()| (gate(&budget, 600, 9), Vec::new()));
+            let classes = [Class::Send, Class::Pull, Class::Client, Class::Admin, Class::Control];
+            for (who, class, bytes, comes) in steps {
+                let (gate, inside) = &mut gates[who];
+                if comes {
+                    inside.extend(enter(gate, classes[class], bytes).ok());
+                } else if let Some(permit) = inside.pop() {
+                    gate.leave(permit);
+                }
+                let held = |pick: fn(&Allowance) -> usize| gates.iter().map(|(gate, _)| pick(&gate.held)).sum::<usize>();
+                prop_assert_eq!(budget.bytes(), held(|held| held.bytes));
+                prop_assert_eq!(budget.slots(), held(|held| held.slots));
+                prop_assert!(budget.slots() <= 20 && budget.bytes() <= 1000);
+                let inside: usize = gates.iter().map(|(_, inside)| inside.len()).sum();
+                prop_assert_eq!(budget.slots(), inside);
+            }
+            drop(gates);
+            prop_assert_eq!((budget.bytes(), budget.slots()), (0, 0));
+        }
+    }
 }

@@ -381,7 +381,9 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        // Whoever is told of the end finds nothing of it left.
         self.parked.clear();
+        self.gate.close();
         self.connection.end();
         (self.on_end)(self.connection.id());
     }

@@ -196,3 +196,134 @@ impl<A> Pending<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn look(pending: &mut Pending<u32>, opaque: i32) -> Found<u32> {
+        pending.poll(opaque, Waker::noop())
+    }
+
+    #[test]
+    fn each_way_to_end_is_told_once_and_forgotten() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut pending = Pending::new(10);
+        let [answered, expired, lost] = [50, 5, 50].map(|at| pending.begin(Timestamp(at)).expect("room"));
+        for opaque in [answered, expired, lost] {
+            assert_eq!(pending.poll(opaque, &waker), Found::Waiting);
+        }
+        pending.answer(answered, 7).expect("a waiter").expect("its waker").wake();
+        assert!(matches!(pending.answer(answered, 8), Err(8)), "a second answer is late");
+        let mut woken = Vec::new();
+        pending.expire(Timestamp(4), &mut woken);
+        assert!(woken.is_empty());
+        pending.expire(Timestamp(5), &mut woken);
+        assert_eq!((woken.len(), pending.next_deadline()), (1, Some(Timestamp(50))));
+        assert!(matches!(pending.answer(expired, 9), Err(9)), "an answer after the deadline is late");
+        pending.close(&mut woken);
+        assert_eq!((woken.len(), pending.len()), (2, 3));
+        assert_eq!(look(&mut pending, answered), Found::Ended(Ended::Answered(7)));
+        assert_eq!(look(&mut pending, expired), Found::Ended(Ended::Expired));
+        assert_eq!(look(&mut pending, lost), Found::Ended(Ended::Lost));
+        assert_eq!(pending.len(), 0);
+        pending.check();
+    }
+
+    #[test]
+    fn a_forgotten_number_takes_no_answer_even_when_its_slot_is_taken_again() {
+        let mut pending = Pending::new(1);
+        let first = pending.begin(Timestamp(1)).expect("room");
+        assert_eq!(pending.begin(Timestamp(1)), None);
+        pending.forget(first);
+        // Far enough to come back to the same slot.
+        for _ in 0..FEWEST_SLOTS - 1 {
+            let opaque = pending.begin(Timestamp(1)).expect("room");
+            pending.forget(opaque);
+        }
+        let again = pending.begin(Timestamp(1)).expect("room");
+        assert_eq!(again as usize % FEWEST_SLOTS, first as usize % FEWEST_SLOTS);
+        assert!(pending.answer(first, 1).is_err());
+        assert!(pending.answer(again, 2).is_ok());
+    }
+
+    #[test]
+    fn numbers_stay_positive_and_step_over_what_still_waits() {
+        let mut pending: Pending<u32> = Pending::new(100);
+        pending.next_opaque = i32::MAX - 1;
+        let numbers: Vec<_> = (0..4).filter_map(|_| pending.begin(Timestamp(1))).collect();
+        assert_eq!(numbers, [i32::MAX - 1, i32::MAX, 0, 1]);
+        pending.next_opaque = 0;
+        assert_eq!(pending.begin(Timestamp(1)), Some(2));
+        pending.check();
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map(steps in proptest::collection::vec((0..5u8, 0..40usize, 0..50i64), 1..400)) {
+            let mut pending = Pending::new(48);
+            let mut model: BTreeMap<i32, (i64, Option<Ended<u32>>)> = BTreeMap::new();
+            let mut issued = Vec::new();
+            let mut now = 0;
+            for (step, pick, time) in steps {
+                let picked = issued.get(pick % issued.len().max(1)).copied();
+                match (step, picked) {
+                    (0, _) => match pending.begin(Timestamp(now + time)) {
+                        Some(opaque) => {
+                            prop_assert!(model.insert(opaque, (now + time, None)).is_none());
+                            issued.push(opaque);
+                        }
+                        None => prop_assert_eq!(model.len(), 48),
+                    },
+                    (1, Some(opaque)) => {
+                        let is_taken = pending.answer(opaque, pick as u32).is_ok();
+                        match model.get_mut(&opaque) {
+                            Some((_, ended @ None)) => {
+                                prop_assert!(is_taken);
+                                *ended = Some(Ended::Answered(pick as u32));
+                            }
+                            _ => prop_assert!(!is_taken),
+                        }
+                    }
+                    (2, Some(opaque)) => match model.get(&opaque) {
+                        Some((_, None)) => prop_assert_eq!(look(&mut pending, opaque), Found::Waiting),
+                        Some((_, Some(_))) => {
+                            let ended = model.remove(&opaque).and_then(|(_, ended)| ended);
+                            prop_assert_eq!(look(&mut pending, opaque), Found::Ended(ended.expect("it has")));
+                        }
+                        None => prop_assert_eq!(look(&mut pending, opaque), Found::Ended(Ended::Lost)),
+                    },
+                    (3, Some(opaque)) => {
+                        pending.forget(opaque);
+                        model.remove(&opaque);
+                    }
+                    _ => {
+                        now += time / 4;
+                        pending.expire(Timestamp(now), &mut Vec::new());
+                        for (expires, ended) in model.values_mut() {
+                            if ended.is_none() && *expires <= now {
+                                *ended = Some(Ended::Expired);
+                            }
+                        }
+                    }
+                }
+                prop_assert_eq!(pending.len(), model.len());
+                pending.check();
+            }
+        }
+    }
+}

@@ -206,3 +206,35 @@ impl ReplyTo {
         self.refuse(connection, code, remark);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::heartbeat::Heartbeat;
+
+    async fn answer(
+        _: Arc<()>,
+        _: Ctx,
+        _: Heartbeat,
+        _: Bytes,
+    ) -> Result<Reply<<Heartbeat as Request>::Reply>, Refusal> {
+        Err(Refusal::new(ResponseCode::SYSTEM_ERROR, "not asked here"))
+    }
+
+    #[test]
+    fn a_line_is_found_by_its_code_under_its_class() {
+        let router = Router::<()>::new().class(Class::Admin).on(answer);
+        assert_eq!(router.codes(), [(34, Heartbeat::NAME, Class::Admin)]);
+        let routes = router.bind(&Arc::new(()));
+        assert!(matches!(routes.find(34), Some((Class::Admin, _))));
+        for code in [33, 35, 0, -34, i32::MIN, i32::MAX] {
+            assert!(routes.find(code).is_none());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "answered twice")]
+    fn a_code_has_one_line() {
+        let _ = Router::<()>::new().on(answer).on(answer);
+    }
+}
