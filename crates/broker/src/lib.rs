@@ -1,2 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Being built.
+//! The broker: operations on topics, groups and messages, and the faces that clients reach them by.
+//!
+//! Two files tell what it does: `routes` (what it answers) and `loops` (what it does unasked). Reading order: `broker`,
+//! `ops/send`, `ops/pull`, then the parts they use. Above the store and the sockets, below every role and tool.
+
+#![forbid(unsafe_code)]
+
+mod arrivals;
+mod broker;
+pub mod clients;
+pub mod config;
+pub mod counts;
+pub mod delay;
+mod facts;
+pub mod groups;
+mod handlers;
+mod locks;
+mod loops;
+pub mod offsets;
+mod ops;
+mod rates;
+mod refusal;
+mod routes;
+pub mod topics;
+
+pub use broker::{Broker, OpenRefused};
+pub use config::BrokerConfig;
+pub use loops::Running;
+pub use routes::routes;

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The broker: its parts, and how it opens and closes. What it can do stands in `ops`, what it answers in `routes`,
+//! what it does unasked in `loops`. Parts know nothing of each other; an operation that needs three uses three.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use protocol::filter::Filter;
+use protocol::ids::UniqueIds;
+use protocol::names::ByteStr;
+use stdx::{Clock, Rng, Timestamp, Watermark};
+use store::{Arrival, Store};
+
+use crate::arrivals::Arrivals;
+use crate::clients::Clients;
+use crate::config::BrokerConfig;
+use crate::counts::Counts;
+use crate::delay::Delay;
+use crate::groups::Groups;
+use crate::locks::Locks;
+use crate::offsets::Offsets;
+use crate::ops::send::Brand;
+use crate::rates::Rates;
+use crate::topics::Topics;
+
+/// One broker over one store.
+pub struct Broker {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    config: ArcSwap<BrokerConfig>,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) clients: Clients,
+    pub(crate) offsets: Offsets,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) delay: Delay,
+    pub(crate) locks: Locks,
+    pub(crate) counts: Counts,
+    pub(crate) rates: Rates,
+    /// Ids for messages that come without one.
+    pub(crate) ids: UniqueIds,
+    /// Told to every producer, for its traces.
+    pub(crate) region: ByteStr,
+    /// Properties that every stored message gets.
+    pub(crate) brand: Brand,
+    /// The filter that lets everything pass, shared by those who need it.
+    pub(crate) everything: Arc<Filter>,
+    /// Held by whoever dispatches; its buffer is kept.
+    pub(crate) dispatching: Mutex<Vec<Arrival>>,
+    /// When the silent are looked for next.
+    pub(crate) expiry: Mutex<Timestamp>,
+    /// Rings for the upkeep.
+    pub(crate) bell: Watermark,
+}
+
+/// Why a broker cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration cannot be served: {}", problems.join("; "))]
+pub struct OpenRefused {
+    /// Everything that is wrong with it.
+    pub problems: Vec<String>,
+}
+
+impl Broker {
+    /// Takes up where the log of the store says.
+    pub fn open(
+        config: BrokerConfig,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Broker>, OpenRefused> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(OpenRefused { problems });
+        }
+        let now = clock.now();
+        let identity = &config.identity;
+        let host = identity.advertised.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+        Ok(Arc::new(Broker {
+            topics: Topics::open(&store, &config, now),
+            groups: Groups::open(&store, now),
+            clients: Clients::default(),
+            offsets: Offsets::open(&store),
+            arrivals: Arrivals::new(config.reading.waiters_max),
+            delay: Delay::open(config.sending.delay_levels.clone(), &store),
+            locks: Locks::new(config.consumers.lock_lease),
+            counts: Counts::default(),
+            rates: Rates::new(now),
+            ids: UniqueIds::new(host, std::process::id() as u16, Rng::from_entropy().next() as u32),
+            region: ByteStr::from(identity.region.as_str()),
+            brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),
+            everything: Arc::new(Filter::All),
+            dispatching: Mutex::default(),
+            expiry: Mutex::new(now),
+            bell: Watermark::default(),
+            config: ArcSwap::from_pointee(config),
+            store,
+            clock,
+        }))
+    }
+
+    /// The settings as they are now. Read once in an operation, and not kept while it waits.
+    pub fn config(&self) -> Guard<Arc<BrokerConfig>> {
+        self.config.load()
+    }
+
+    /// Changes settings while running; keys that need a restart keep their effect until then.
+    pub fn reconfigure(&self, config: BrokerConfig) -> Result<(), OpenRefused> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(OpenRefused { problems });
+        }
+        self.topics.follow(&config);
+        self.config.store(Arc::new(config));
+        Ok(())
+    }
+
+    /// The address that clients are told, for one who reached us at `local`.
+    pub(crate) fn address(&self, local: SocketAddr) -> SocketAddr {
+        self.config().identity.advertised.unwrap_or(local)
+    }
+
+    /// The store underneath.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Its topics.
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// Its consumer groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Who is connected.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// How far each group has come.
+    pub fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    /// What went in and out.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many pulls wait now.
+    pub fn waiting_pulls(&self) -> usize {
+        self.arrivals.waiting()
+    }
+
+    /// Saves what is kept in memory. Called when the loops have ended.
+    pub(crate) fn close(&self) {
+        self.delay.save(&self.store);
+        if let Err(error) = self.offsets.persist(&self.store) {
+            tracing::error!(%error, "consumer progress of the last moments could not be saved");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. Who is connected: producers and consumers by group, each session on one connection.
+//! In: heartbeats, goodbyes, closed connections, the time. Out: which groups changed, hence who has to be told.
+//! Never calls anyone. Invariants: a group without sessions is forgotten; a connection that is known stands in at
+//! least one group; every session stands under its own connection.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::body::{ConsumeFromWhere, ConsumeType, MessageModel, SubscriptionData};
+use protocol::filter::{Filter, FilterError};
+use protocol::frame::Language;
+use protocol::names::{ByteStr, Group, TopicName};
+use stdx::Timestamp;
+
+/// The number of a connection, as the server counts them.
+pub type ConnectionId = u64;
+
+/// One client on one connection.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The connection it speaks on.
+    pub connection: ConnectionId,
+    /// What the client calls itself.
+    pub client: ByteStr,
+    /// Where it is.
+    pub peer: SocketAddr,
+    /// What its SDK is written in.
+    pub language: Language,
+    /// The version its SDK names.
+    pub version: i32,
+    /// When it was last heard of.
+    pub seen: Timestamp,
+}
+
+/// What a group wants of one topic.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// As the client wrote it.
+    pub data: SubscriptionData,
+    /// Compiled; `Err` says why it cannot be.
+    pub filter: Result<Arc<Filter>, FilterError>,
+}
+
+/// How a group consumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Pulled by the client's own loop, by the application, or popped.
+    pub consume_type: ConsumeType,
+    /// One member gets a message, or all.
+    pub model: MessageModel,
+    /// Where a new group starts.
+    pub from: ConsumeFromWhere,
+}
+
+/// One consumer group's part of a heartbeat.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) group: Group,
+    pub(crate) manner: Manner,
+    /// `None` when the heartbeat left them out because the broker knows them.
+    pub(crate) subscriptions: Option<HashMap<TopicName, Subscription>>,
+    /// Identifies the subscriptions; zero from clients that always send them.
+    pub(crate) fingerprint: i32,
+}
+
+/// A consumer group as it is now.
+#[derive(Debug)]
+pub struct Members {
+    /// How it consumes, by the latest heartbeat.
+    pub manner: Manner,
+    sessions: BTreeMap<ConnectionId, Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    session: Session,
+    subscriptions: HashMap<TopicName, Subscription>,
+    fingerprint: i32,
+}
+
+/// What a heartbeat changed in a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Greeted {
+    /// The member is new.
+    pub(crate) joined: bool,
+    /// The set of subscribed topics is another one.
+    pub(crate) resubscribed: bool,
+    /// The client left its subscriptions out, and they are unknown or others: it has to send them.
+    pub(crate) unknown: bool,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(crate) struct ClientTable {
+    consumers: HashMap<Group, Members>,
+    producers: HashMap<Group, BTreeMap<ConnectionId, Session>>,
+    /// The groups a connection stands in, so that closing it touches no others.
+    connections: HashMap<ConnectionId, HashSet<Group>>,
+}
+
+impl ClientTable {
+    /// Notes that a member of a consumer group lives.
+    pub(crate) fn consumer(&mut self, session: &Session, presence: Presence) -> Greeted {
+        let Presence { group, manner, subscriptions, fingerprint } = presence;
+        self.connections.entry(session.connection).or_default().insert(group.clone());
+        let members =
+            self.consumers.entry(group).or_insert_with(|| Members { manner, sessions: BTreeMap::new() });
+        members.manner = manner;
+        let before = members.topics();
+        let joined = !members.sessions.contains_key(&session.connection);
+        let member = members.sessions.entry(session.connection).or_insert_with(|| Member {
+            session: session.clone(),
+            subscriptions: HashMap::new(),
+            fingerprint,
+        });
+        member.session = session.clone();
+        let mut unknown = false;
+        match subscriptions {
+            Some(subscriptions) => {
+                member.subscriptions = newest(&member.subscriptions, subscriptions);
+                member.fingerprint = fingerprint;
+            }
+            None => unknown = member.subscriptions.is_empty() || member.fingerprint != fingerprint,
+        }
+        Greeted { joined, resubscribed: members.topics() != before, unknown }
+    }
+
+    /// Notes that a producer lives.
+    pub(crate) fn producer(&mut self, session: &Session, group: Group) {
+        self.connections.entry(session.connection).or_default().insert(group.clone());
+        self.producers.entry(group).or_default().insert(session.connection, session.clone());
+    }
+
+    /// Forgets a producer that says goodbye.
+    pub(crate) fn leave_producer(&mut self, connection: ConnectionId, group: &Group) {
+        if let Some(sessions) = self.producers.get_mut(group) {
+            sessions.remove(&connection);
+            if sessions.is_empty() {
+                self.producers.remove(group);
+            }
+        }
+        self.tidy_connection(connection, group);
+    }
+
+    /// Forgets a consumer that says goodbye; true when it was a member.
+    pub(crate) fn leave_consumer(&mut self, connection: ConnectionId, group: &Group) -> bool {
+        let Some(members) = self.consumers.get_mut(group) else { return false };
+        let left = members.sessions.remove(&connection).is_some();
+        if members.sessions.is_empty() {
+            self.consumers.remove(group);
+        }
+        self.tidy_connection(connection, group);
+        left
+    }
+
+    /// Forgets everyone on a connection; returns the consumer groups that lost a member.
+    pub(crate) fn close(&mut self, connection: ConnectionId) -> Vec<Group> {
+        let mut groups: Vec<Group> =
+            self.connections.remove(&connection).unwrap_or_default().into_iter().collect();
+        groups.retain(|group| {
+            self.leave_producer(connection, group);
+            self.leave_consumer(connection, group)
+        });
+        groups.sort();
+        groups
+    }
+
+    /// Forgets who was not heard of for `silence`; returns the consumer groups that lost a member.
+    pub(crate) fn expire(&mut self, now: Timestamp, silence: Duration) -> Vec<Group> {
+        let gone = |session: &Session| now.since(session.seen) > silence;
+        let consumers = self.consumers.iter().flat_map(|(group, members)| {
+            let silent = members.sessions.values().filter(|member| gone(&member.session));
+            silent.map(move |member| (member.session.connection, group.clone()))
+        });
+        let consumers: Vec<_> = consumers.collect();
+        let producers = self.producers.iter().flat_map(|(group, sessions)| {
+            let silent = sessions.values().filter(|session| gone(session));
+            silent.map(move |session| (session.connection, group.clone()))
+        });
+        let producers: Vec<_> = producers.collect();
+        for (connection, group) in producers {
+            self.leave_producer(connection, &group);
+        }
+        let mut changed = BTreeSet::new();
+        for (connection, group) in consumers {
+            self.leave_consumer(connection, &group);
+            changed.insert(group);
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Returns a consumer group that has members.
+    pub(crate) fn members(&self, group: &Group) -> Option<&Members> {
+        self.consumers.get(group)
+    }
+
+    /// Returns all consumer groups that have members.
+    pub(crate) fn consumers(&self) -> impl Iterator<Item = (&Group, &Members)> {
+        self.consumers.iter()
+    }
+
+    /// Returns all producer groups with their sessions.
+    pub(crate) fn producers(&self) -> impl Iterator<Item = (&Group, Vec<&Session>)> {
+        self.producers.iter().map(|(group, sessions)| (group, sessions.values().collect()))
+    }
+
+    fn tidy_connection(&mut self, connection: ConnectionId, group: &Group) {
+        let consumes =
+            self.consumers.get(group).is_some_and(|members| members.sessions.contains_key(&connection));
+        let produces = self.producers.get(group).is_some_and(|sessions| sessions.contains_key(&connection));
+        if let Some(groups) = self.connections.get_mut(&connection)
+            && !consumes
+            && !produces
+        {
+            groups.remove(group);
+            if groups.is_empty() {
+                self.connections.remove(&connection);
+            }
+        }
+    }
+
+    /// Asserts the invariants of this file.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        assert!(self.consumers.values().all(|members| !members.sessions.is_empty()));
+        assert!(self.producers.values().all(|sessions| !sessions.is_empty()));
+        let mut seen: HashMap<ConnectionId, HashSet<Group>> = HashMap::new();
+        for (group, members) in &self.consumers {
+            for (connection, member) in &members.sessions {
+                assert_eq!(*connection, member.session.connection);
+                seen.entry(*connection).or_default().insert(group.clone());
+            }
+        }
+        for (group, sessions) in &self.producers {
+            for connection in sessions.keys() {
+                seen.entry(*connection).or_default().insert(group.clone());
+            }
+        }
+        assert_eq!(seen, self.connections, "a connection knows exactly the groups it stands in");
+    }
+}
+
+impl Members {
+    /// Returns the sessions, by connection.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values().map(|member| &member.session)
+    }
+
+    /// Returns the names of the members, each once, in order. Twins that share a name count as one.
+    pub fn client_ids(&self) -> BTreeSet<ByteStr> {
+        self.sessions().map(|session| session.client.clone()).collect()
+    }
+
+    /// Returns the session of a client by its name, the most recently heard of.
+    pub fn find(&self, client: &str) -> Option<&Session> {
+        self.sessions().filter(|session| session.client == *client).max_by_key(|session| session.seen)
+    }
+
+    /// True when the connection belongs to a member.
+    pub fn has(&self, connection: ConnectionId) -> bool {
+        self.sessions.contains_key(&connection)
+    }
+
+    /// Returns what the member on `connection` wants of a topic, else what the newest of the other members wants.
+    ///
+    /// Members may disagree, for example while an application is rolled out. Each is then served what it asked for.
+    pub fn subscription(&self, connection: ConnectionId, topic: &TopicName) -> Option<&Subscription> {
+        let own = self.sessions.get(&connection).and_then(|member| member.subscriptions.get(topic));
+        own.or_else(|| {
+            let all = self.sessions.values().filter_map(|member| member.subscriptions.get(topic));
+            all.max_by_key(|subscription| subscription.data.sub_version)
+        })
+    }
+
+    /// Returns what the group wants, topic by topic, by its newest words.
+    pub fn subscriptions(&self) -> BTreeMap<TopicName, &SubscriptionData> {
+        let mut all: BTreeMap<TopicName, &SubscriptionData> = BTreeMap::new();
+        for (topic, subscription) in self.sessions.values().flat_map(|member| &member.subscriptions) {
+            let newest = all.entry(topic.clone()).or_insert(&subscription.data);
+            if newest.sub_version < subscription.data.sub_version {
+                *newest = &subscription.data;
+            }
+        }
+        all
+    }
+
+    fn topics(&self) -> BTreeSet<TopicName> {
+        self.sessions.values().flat_map(|member| member.subscriptions.keys().cloned()).collect()
+    }
+}
+
+/// Takes the topics of `new`, but keeps what is known of one in a later version: heartbeats overtake each other.
+fn newest(
+    known: &HashMap<TopicName, Subscription>,
+    new: HashMap<TopicName, Subscription>,
+) -> HashMap<TopicName, Subscription> {
+    let pick = |(topic, subscription): (TopicName, Subscription)| {
+        let later = known.get(&topic).filter(|old| old.data.sub_version > subscription.data.sub_version);
+        (topic, later.cloned().unwrap_or(subscription))
+    };
+    new.into_iter().map(pick).collect()
+}
+
+#[cfg(test)]
+mod tests;

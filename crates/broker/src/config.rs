@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an operator can set of a broker, with RocketMQ's names beside ours. Built by the command line and taken by
+//! value; parts receive plain numbers. A request reads the live values once, at its start.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stdx::config::Key;
+use stdx::{ByteSize, config};
+
+use crate::delay::Levels;
+
+config! {
+    /// Who this broker is.
+    pub struct Identity {
+        /// The cluster this broker belongs to.
+        cluster: String = "DefaultCluster".into(), "brokerClusterName", restart;
+        /// The name that a master and its replicas share.
+        name: String = "broker-a".into(), "brokerName", restart;
+        /// 0 is the master, others are replicas.
+        id: u64 = 0, "brokerId", restart;
+        /// The address clients are told. Empty: the one they reached us on.
+        advertised: Option<SocketAddr> = None, "advertisedAddr", restart;
+        /// Put into message properties for traces.
+        region: String = "DefaultRegion".into(), "regionId", restart;
+        /// 4 read, 2 write; 6 is both.
+        permission: u32 = 6, "brokerPermission", live;
+        /// Tells clients to record traces of their messages.
+        trace_on: bool = true, "traceOn", restart;
+        /// Creates the topic that SDKs send traces to.
+        trace_topic: bool = false, "traceTopicEnable", restart;
+    }
+}
+
+config! {
+    /// Which topics and groups come into being by themselves.
+    pub struct Creation {
+        /// A send to an unknown topic creates it from its template.
+        auto_create_topics: bool = true, "autoCreateTopicEnable", live;
+        /// An unknown group is created when it first consumes.
+        auto_create_groups: bool = true, "autoCreateSubscriptionGroup", live;
+        /// Groups of servers and tools are created even when others are not.
+        auto_create_system_groups: bool = true, "enableCreateSysGroup", live;
+        /// Queues of the template that new topics are made from.
+        topic_queues: u32 = 8, "defaultTopicQueueNums", restart;
+        /// Clients may use a topic named after the cluster.
+        cluster_topic: bool = true, "clusterTopicEnable", restart;
+        /// Clients may use a topic named after the broker.
+        broker_topic: bool = true, "brokerTopicEnable", restart;
+        /// Queues of the topic that holds the leases of popped messages.
+        revive_queues: u32 = 8, "reviveQueueNum", restart;
+    }
+}
+
+config! {
+    /// Sending and delayed delivery.
+    pub struct Sending {
+        /// The largest body of a message.
+        max_message: ByteSize = ByteSize::mib(4), "maxMessageSize", live;
+        /// How long a producer waits for the promised durability before it is told that the message is stored but
+        /// not yet settled.
+        settle_timeout: Duration = Duration::from_secs(5), "syncFlushTimeout", live;
+        /// The time of each delay level, level 1 first. Changing it moves the due time of messages already waiting.
+        delay_levels: Levels = Levels::default(), "messageDelayLevel", restart;
+        /// The most messages of one batch.
+        batch_messages_max: usize = 10_000, "", live;
+    }
+}
+
+config! {
+    /// Pulling and long polls.
+    pub struct Reading {
+        /// A pull that finds nothing waits for the time the client allows; if not, for `short_poll`.
+        long_poll: bool = true, "longPollingEnable", live;
+        /// How long a pull waits when long polls are off.
+        short_poll: Duration = Duration::from_secs(1), "shortPollingTimeMills", live;
+        /// The longest a client may make us keep its pull.
+        long_poll_max: Duration = Duration::from_secs(120), "", live;
+        /// The most pulls that wait at a time.
+        waiters_max: usize = 100_000, "", restart;
+        /// The most messages one pull gets from recently written data.
+        hot_messages_max: usize = 1024, "", live;
+        /// The most bytes one pull gets; clients' own wishes are honoured below it.
+        bytes_max: ByteSize = ByteSize::mib(4), "", live;
+        /// What a pull gets when it names no size.
+        bytes_default: ByteSize = ByteSize::kib(256), "maxTransferBytesOnMessageInMemory", live;
+        /// A new group starts a queue at its beginning while the log has grown less than this since.
+        young_queue: ByteSize = ByteSize::gib(8), "", live;
+        /// The lite pull consumer may pull.
+        lite_pull: bool = true, "litePullMessageEnable", live;
+        /// How many messages a query by unique key gives.
+        query_max: usize = 32, "defaultQueryMaxNum", live;
+    }
+}
+
+config! {
+    /// Clients, their progress and their locks.
+    pub struct Consumers {
+        /// A client that sent no heartbeat for this long is gone.
+        session_timeout: Duration = Duration::from_secs(120), "channelExpiredTimeout", live;
+        /// Members of a group are told when others come and go.
+        notify_members: bool = true, "notifyConsumerIdsChangedEnable", live;
+        /// How often consumer progress becomes part of the log: what a killed process may forget.
+        offsets_interval: Duration = Duration::from_secs(1), "flushConsumerOffsetInterval", live;
+        /// How long a queue stays locked for a client that does not renew.
+        lock_lease: Duration = Duration::from_secs(60), "rebalanceLockMaxLiveTime", restart;
+        /// Consumers may move a group's progress on the server; they follow with their next pull.
+        server_side_reset: bool = true, "useServerSideResetOffset", live;
+    }
+}
+
+/// Everything an operator can set of a broker.
+#[derive(Clone, Debug, Default)]
+pub struct BrokerConfig {
+    /// Who this broker is.
+    pub identity: Identity,
+    /// Which topics and groups come into being by themselves.
+    pub creation: Creation,
+    /// Sending and delayed delivery.
+    pub sending: Sending,
+    /// Pulling and long polls.
+    pub reading: Reading,
+    /// Clients, their progress and their locks.
+    pub consumers: Consumers,
+}
+
+impl BrokerConfig {
+    /// Every key, section by section.
+    pub fn keys() -> impl Iterator<Item = &'static Key> {
+        [Identity::KEYS, Creation::KEYS, Sending::KEYS, Reading::KEYS, Consumers::KEYS].into_iter().flatten()
+    }
+
+    /// Sets a key by our name or RocketMQ's; `None` when there is no such key.
+    pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), String>> {
+        None.or_else(|| self.identity.set(name, text))
+            .or_else(|| self.creation.set(name, text))
+            .or_else(|| self.sending.set(name, text))
+            .or_else(|| self.reading.set(name, text))
+            .or_else(|| self.consumers.set(name, text))
+    }
+
+    /// Prints a key's value by our name or RocketMQ's; `None` when there is no such key.
+    pub fn get(&self, name: &str) -> Option<String> {
+        None.or_else(|| self.identity.get(name))
+            .or_else(|| self.creation.get(name))
+            .or_else(|| self.sending.get(name))
+            .or_else(|| self.reading.get(name))
+            .or_else(|| self.consumers.get(name))
+    }
+
+    /// Returns everything that cannot be served, each with key, value and reason.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut expect = |fine: bool, key: &str, why: &str| {
+            if !fine {
+                problems.push(format!("{key} = {}: {why}", self.get(key).unwrap_or_default()));
+            }
+        };
+        expect(!self.identity.name.is_empty(), "name", "a broker has a name");
+        expect(!self.identity.cluster.is_empty(), "cluster", "a broker belongs to a cluster");
+        expect(self.identity.permission <= 6, "permission", "4 read, 2 write, 6 both, 0 none");
+        expect(self.creation.topic_queues > 0, "topic_queues", "a topic has at least one queue");
+        expect(self.sending.max_message.0 > 0, "max_message", "no message would fit");
+        expect(
+            self.sending.max_message.0 <= 64 << 20,
+            "max_message",
+            "a record of the log is at most 64 MiB long",
+        );
+        expect(self.sending.delay_levels.count() <= 64, "delay_levels", "at most 64 levels");
+        expect(self.reading.waiters_max > 0, "waiters_max", "no consumer could wait");
+        expect(!self.consumers.lock_lease.is_zero(), "lock_lease", "a lock would be over at once");
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_key_is_unique_and_reads_what_it_prints() {
+        let mut names = HashSet::new();
+        let mut config = BrokerConfig::default();
+        for key in BrokerConfig::keys() {
+            assert!(names.insert(key.name), "{} is declared twice", key.name);
+            assert!(key.alias.is_empty() || names.insert(key.alias), "{} is declared twice", key.alias);
+            let printed = config.get(key.name).expect("every key prints");
+            assert_eq!(config.set(key.name, &printed), Some(Ok(())), "{}", key.name);
+            assert_eq!(config.get(key.name), Some(printed), "{}", key.name);
+        }
+        assert_eq!(config.set("autoCreateTopicEnable", "false"), Some(Ok(())));
+        assert!(!config.creation.auto_create_topics);
+        assert_eq!(config.set("nonesuch", "1"), None);
+    }
+
+    #[test]
+    fn says_all_that_is_wrong() {
+        let mut config = BrokerConfig::default();
+        assert_eq!(config.validate(), Vec::<String>::new());
+        config.identity.permission = 9;
+        config.sending.max_message = ByteSize(0);
+        assert_eq!(config.validate().len(), 2);
+    }
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Delayed messages: they wait in the queue of their level and are delivered when their time has come. The shell of
+//! `lanes` and `levels`; `step` runs in a loop of its own. The progress of each level is a fact of the log.
+//!
+//! Invariants: nothing is delivered before its store time plus its level's time; progress is noted after the
+//! delivery is in the log, so a killed process delivers again rather than not at all; a full disk or a busy store
+//! postpones, it never skips.
+
+mod lanes;
+mod levels;
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use protocol::names::{LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
+use protocol::properties;
+use protocol::record::{Message, Record};
+use stdx::{Timestamp, Watermark};
+use store::{AppendError, Draft, Entry, FactChange, QueueRef, ReadError, Store};
+
+use self::lanes::{Head, Lanes};
+pub(crate) use self::levels::Level;
+pub use self::levels::Levels;
+use crate::facts;
+use crate::loops::Wake;
+use crate::topics::Topics;
+
+/// The most messages that are delivered together, and the most bytes, unless one alone is larger.
+const TOGETHER: usize = 64;
+const TOGETHER_BYTES: usize = 1 << 20;
+/// How long to leave a store alone that could not read or write.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The delivery of delayed messages.
+pub(crate) struct Delay {
+    levels: Levels,
+    state: Mutex<State>,
+    /// Rises when something may have become due earlier than thought.
+    alarm: Watermark,
+}
+
+struct State {
+    lanes: Lanes,
+    /// Lanes whose position is not yet a fact.
+    unsaved: Vec<bool>,
+}
+
+/// A delayed message that is due, ready to store.
+struct Due {
+    queue: QueueRef,
+    properties: String,
+    record: bytes::Bytes,
+}
+
+/// What was found at a lane's position.
+struct Seen {
+    /// What to deliver, in order. A message that cannot be delivered is passed over and not in here.
+    due: Vec<Due>,
+    /// The position behind all of it.
+    next: QueueOffset,
+    /// What stands there, if it was looked at.
+    head: Head,
+}
+
+impl Delay {
+    /// Takes up where the facts say.
+    pub(crate) fn open(levels: Levels, store: &Store) -> Delay {
+        let position = |lane: usize| {
+            let fact = store.fact(facts::DELAY, &facts::queue_key(QueueId(lane as u32)));
+            let bytes = fact.and_then(|value| <[u8; 8]>::try_from(value.as_ref()).ok());
+            QueueOffset(bytes.map_or(0, u64::from_be_bytes))
+        };
+        let lanes = Lanes::new((0..levels.count()).map(position));
+        let unsaved = vec![false; lanes.len()];
+        Delay { levels, state: Mutex::new(State { lanes, unsaved }), alarm: Watermark::default() }
+    }
+
+    /// The table of levels.
+    pub(crate) fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// Rises when something may have become due earlier than thought.
+    pub(crate) fn alarm(&self) -> &Watermark {
+        &self.alarm
+    }
+
+    /// Says that a message came into a queue of the schedule topic.
+    pub(crate) fn arrived(&self, queue: QueueId) {
+        self.state.lock().lanes.arrived(queue.0 as usize);
+        self.alarm.advance(self.alarm.get() + 1);
+    }
+
+    /// Returns how far each level has come, by queue.
+    pub(crate) fn positions(&self) -> Vec<QueueOffset> {
+        let state = self.state.lock();
+        (0..state.lanes.len()).map(|lane| state.lanes.next(lane)).collect()
+    }
+
+    /// Delivers what is due; says when to look again.
+    pub(crate) fn step(&self, store: &Store, topics: &Topics, now: Timestamp) -> Wake {
+        let ready = self.state.lock().lanes.ready(now);
+        for lane in ready {
+            if let Err(error) = self.step_lane(lane, store, topics, now) {
+                tracing::warn!(queue = lane, %error, "delayed messages could not be delivered yet");
+                return Wake::At(now + PAUSE);
+            }
+        }
+        self.save(store);
+        match self.state.lock().lanes.next_due() {
+            None => Wake::Idle,
+            Some(due) if due <= now => Wake::Now,
+            Some(due) => Wake::At(due),
+        }
+    }
+
+    fn step_lane(
+        &self,
+        lane: usize,
+        store: &Store,
+        topics: &Topics,
+        now: Timestamp,
+    ) -> Result<(), DeliverError> {
+        let Some(queue) = store.find_queue(&TopicName::stored(SCHEDULE_TOPIC), QueueId(lane as u32)) else {
+            self.state.lock().lanes.saw(lane, Head::Empty);
+            return Ok(());
+        };
+        let position = self.state.lock().lanes.next(lane);
+        // What retention took is gone; it was there for at least the reserved time, far longer than any level.
+        let from = position.max(queue.first());
+        let Seen { due, next, head } = self.look(lane, &queue, from, store, topics, now)?;
+        deliver(&due, store)?;
+        let mut state = self.state.lock();
+        if next > position {
+            state.lanes.advance(lane, next);
+            state.unsaved[lane] = true;
+        }
+        state.lanes.saw(lane, head);
+        // A message that arrived between the look and this line would otherwise wait for the next one.
+        if head == Head::Empty && queue.dispatched() > next {
+            state.lanes.saw(lane, Head::Unknown);
+        }
+        Ok(())
+    }
+
+    /// Collects what is due at a lane's position.
+    fn look(
+        &self,
+        lane: usize,
+        queue: &QueueRef,
+        from: QueueOffset,
+        store: &Store,
+        topics: &Topics,
+        now: Timestamp,
+    ) -> Result<Seen, DeliverError> {
+        let mut seen = Seen { due: Vec::new(), next: from, head: Head::Empty };
+        let mut bytes = 0;
+        for entry in store.entries(queue, from, TOGETHER) {
+            let Entry { log, .. } = entry;
+            let raw = if entry.is_hole() { None } else { store.record_at(log)? };
+            let Some(raw) = raw else {
+                tracing::error!(queue = lane, offset = %seen.next, "a delayed message was lost to damage of the log");
+                seen.next.0 += 1;
+                continue;
+            };
+            let Ok(record) = Record::parse(&raw) else { return Err(DeliverError::Damaged { at: log }) };
+            let due = self.levels.due(lane, record.stored_at());
+            if due > now {
+                seen.head = Head::Due(due);
+                return Ok(seen);
+            }
+            bytes += raw.len();
+            if bytes > TOGETHER_BYTES && !seen.due.is_empty() {
+                break;
+            }
+            seen.due.extend(destination(&record, store, topics).map(|(queue, properties)| Due {
+                queue,
+                properties,
+                record: raw.clone(),
+            }));
+            seen.next.0 += 1;
+        }
+        if seen.next > from {
+            seen.head = Head::Unknown;
+        }
+        Ok(seen)
+    }
+
+    /// Makes positions facts. One that cannot be saved now is saved later; until then a restart delivers again.
+    pub(crate) fn save(&self, store: &Store) {
+        let mut state = self.state.lock();
+        let lanes: Vec<usize> = (0..state.unsaved.len()).filter(|lane| state.unsaved[*lane]).collect();
+        let change = |lane: &usize| FactChange {
+            kind: facts::DELAY,
+            key: facts::queue_key(QueueId(*lane as u32)),
+            value: Some(state.lanes.next(*lane).0.to_be_bytes().to_vec()),
+        };
+        let changes: Vec<FactChange> = lanes.iter().map(change).collect();
+        if changes.is_empty() {
+            return;
+        }
+        match store.put_facts(&changes) {
+            Ok(_) => lanes.into_iter().for_each(|lane| state.unsaved[lane] = false),
+            Err(error) => tracing::warn!(%error, "the progress of delayed messages could not be saved yet"),
+        }
+    }
+}
+
+/// Why nothing was delivered this time.
+#[derive(Debug, thiserror::Error)]
+enum DeliverError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("no record lies at {at}")]
+    Damaged { at: LogOffset },
+}
+
+/// Returns where a due message goes and what it says then; `None` when there is no such place any more.
+fn destination(record: &Record<'_>, store: &Store, topics: &Topics) -> Option<(QueueRef, String)> {
+    let name = record.property(properties::REAL_TOPIC)?;
+    let Some(topic) = topics.get(name) else {
+        tracing::warn!(topic = name, "a delayed message is dropped: its topic was removed");
+        return None;
+    };
+    let wanted: u32 = record.property(properties::REAL_QID)?.parse().ok()?;
+    // The topic may have fewer queues by now; a message in a queue that nobody reads would be lost.
+    let queue = QueueId(wanted % topic.read_queues().max(1));
+    let queue = topic.queue(queue, store).ok()?;
+    let mut out = properties::PropertiesOut::default();
+    let kept = record.each_property().filter(|(name, _)| *name != properties::DELAY);
+    kept.for_each(|(name, value)| out.push(name, value));
+    Some((queue, out.as_str().to_owned()))
+}
+
+/// Appends due messages to their real queues, all or none.
+fn deliver(due: &[Due], store: &Store) -> Result<(), DeliverError> {
+    let mut drafts = Vec::with_capacity(due.len());
+    for Due { queue, properties, record } in due {
+        let record = Record::parse(record).map_err(|_| DeliverError::Damaged { at: LogOffset(0) })?;
+        let message = Message {
+            topic: &queue.key().topic,
+            queue: queue.key().queue,
+            flag: record.flag(),
+            sys_flag: record.sys_flag(),
+            born_at: record.born_at(),
+            born_host: record.born_host(),
+            store_host: record.store_host(),
+            reconsume: record.reconsume(),
+            prepared: LogOffset(0),
+            body: record.body(),
+            properties: properties.as_bytes(),
+        };
+        drafts.push(Draft { queue, message });
+    }
+    if !drafts.is_empty() {
+        store.append(&drafts)?;
+    }
+    Ok(())
+}

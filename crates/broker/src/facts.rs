@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kinds of facts a broker keeps in its log, and how their keys are put together. A kind's number is part of
+//! the data on disk: it is never given to something else.
+
+use protocol::names::{Group, QueueId, TopicName};
+use store::FactKind;
+
+/// Topic name → its settings as JSON.
+pub(crate) const TOPICS: FactKind = FactKind(16);
+/// Group name → its settings as JSON.
+pub(crate) const GROUPS: FactKind = FactKind(17);
+/// What is versioned (`topics`, `groups`) → its data version as JSON.
+pub(crate) const VERSIONS: FactKind = FactKind(18);
+/// Group and topic → a row of `offsets::progress`.
+pub(crate) const OFFSETS: FactKind = FactKind(19);
+/// Queue of the schedule topic → the next offset to deliver, 8 bytes.
+pub(crate) const DELAY: FactKind = FactKind(20);
+
+/// Stands between the two names of a key; no name holds it.
+const BETWEEN: u8 = 1;
+
+/// Joins a group and a topic into a key.
+pub(crate) fn join_pair(group: &Group, topic: &TopicName) -> Vec<u8> {
+    [group.as_bytes(), &[BETWEEN], topic.as_bytes()].concat()
+}
+
+/// Takes a key of [`join_pair`] apart.
+pub(crate) fn split_pair(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key).ok()?.split_once(char::from(BETWEEN))
+}
+
+/// The key of a queue.
+pub(crate) fn queue_key(queue: QueueId) -> Vec<u8> {
+    queue.0.to_be_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_come_apart_again() {
+        let key = join_pair(&Group::stored("g"), &TopicName::stored("%RETRY%g"));
+        assert_eq!(split_pair(&key), Some(("g", "%RETRY%g")));
+        assert_eq!(split_pair(b"alone"), None);
+        assert_eq!(split_pair(&[0xFF, 1, 2]), None);
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Faces of 10, 310 and 320: header and body become a `SendInput`, a `Sent` becomes an answer.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::codes::ResponseCode;
+use protocol::ids::OffsetId;
+use protocol::names::ByteStr;
+use protocol::send::{SendBatchMessage, SendHeader, SendMessage, SendMessageV2, SendReply};
+use remoting::{Ctx, Refusal, Reply};
+use store::Settled;
+
+use super::UNIT_SUBSCRIBED;
+use crate::Broker;
+use crate::ops::send::{SendInput, Sent};
+use crate::topics::Template;
+
+/// Set in the flags of a topic that clients of a unit send to.
+const UNIT: i32 = 0x1;
+
+pub(crate) async fn send_message(
+    broker: Arc<Broker>,
+    ctx: Ctx,
+    request: SendMessage,
+    body: Bytes,
+) -> Result<Reply<SendReply>, Refusal> {
+    send(broker, ctx, request.0, body).await
+}
+
+pub(crate) async fn send_message_v2(
+    broker: Arc<Broker>,
+    ctx: Ctx,
+    request: SendMessageV2,
+    body: Bytes,
+) -> Result<Reply<SendReply>, Refusal> {
+    send(broker, ctx, request.0, body).await
+}
+
+pub(crate) async fn send_batch(
+    broker: Arc<Broker>,
+    ctx: Ctx,
+    request: SendBatchMessage,
+    body: Bytes,
+) -> Result<Reply<SendReply>, Refusal> {
+    send(broker, ctx, SendHeader { batch: true, ..request.0 }, body).await
+}
+
+async fn send(
+    broker: Arc<Broker>,
+    ctx: Ctx,
+    header: SendHeader,
+    body: Bytes,
+) -> Result<Reply<SendReply>, Refusal> {
+    let now = ctx.now;
+    let input = from_wire(header, body, &ctx, &broker);
+    drop(ctx);
+    let sent = broker.send(input, now).await?;
+    Ok(to_wire(sent, &broker))
+}
+
+fn from_wire(header: SendHeader, body: Bytes, ctx: &Ctx, broker: &Broker) -> SendInput {
+    let sys_flag = match (header.unit, header.topic.is_retry()) {
+        (false, _) => 0,
+        (true, false) => UNIT,
+        (true, true) => UNIT_SUBSCRIBED,
+    };
+    SendInput {
+        template: Template { topic: header.default_topic, queues: header.default_queues, sys_flag },
+        topic: header.topic,
+        queue: header.queue,
+        flag: header.flag,
+        sys_flag: header.sys_flag,
+        born_at: header.born_at,
+        born_host: ctx.peer,
+        store_host: broker.address(ctx.local),
+        reconsumed: header.reconsume,
+        reconsume_max: header.max_reconsume,
+        properties: header.properties.text().clone(),
+        body,
+        batch: header.batch,
+    }
+}
+
+fn to_wire(sent: Sent, broker: &Broker) -> Reply<SendReply> {
+    let mut ids = String::with_capacity(sent.starts.len() * 33);
+    for offset in &sent.starts {
+        let comma = if ids.is_empty() { "" } else { "," };
+        write!(ids, "{comma}{}", OffsetId { host: sent.store_host, offset: *offset })
+            .expect("text takes text");
+    }
+    let header = SendReply {
+        message_id: ByteStr::from(ids),
+        queue: sent.queue,
+        queue_offset: sent.queue_offset,
+        transaction_id: sent.unique,
+        batch_id: None,
+        recall_handle: None,
+        region: Some(broker.region.clone()),
+        trace: Some(broker.config().identity.trace_on),
+    };
+    match sent.settled {
+        Settled::Done => Reply::ok(header),
+        Settled::FlushTimeout => Reply::ok(header).with_code(ResponseCode::FLUSH_DISK_TIMEOUT),
+        // Nobody knows whether it lasts. Refusing makes the producer send it again elsewhere, which may store it
+        // twice; answering success may lose it.
+        Settled::Poisoned(why) => Reply::ok(header)
+            .with_code(ResponseCode::SERVICE_NOT_AVAILABLE)
+            .with_remark(format!("service not available now: the store is poisoned: {why}")),
+    }
+}

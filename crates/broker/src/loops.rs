@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything a broker does unasked, one line each: a name, what rings for it, the step. Each runs on a thread of its
+//! own, sleeps until its time or until it is rung for, and decides nothing itself.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::names::SCHEDULE_TOPIC;
+use stdx::{Stop, Threads, Timestamp, Watermark};
+
+use crate::Broker;
+
+/// When a step wants to run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// At once: there is more to do.
+    Now,
+    /// At this time, or when rung for.
+    At(Timestamp),
+    /// When rung for.
+    Idle,
+    /// Never.
+    Ended,
+}
+
+struct Loop {
+    name: &'static str,
+    bell: fn(&Broker) -> &Watermark,
+    step: fn(&Broker, Timestamp) -> Wake,
+}
+
+const LOOPS: [Loop; 4] = [
+    Loop { name: "dispatch", bell: |broker| &broker.store.watermarks().gate, step: Broker::dispatch_step },
+    Loop { name: "arrivals", bell: |broker| broker.arrivals.alarm(), step: Broker::arrivals_step },
+    Loop { name: "delay", bell: |broker| broker.delay.alarm(), step: Broker::delay_step },
+    Loop { name: "upkeep", bell: |broker| &broker.bell, step: Broker::upkeep_step },
+];
+
+/// The longest sleep: a bell that was rung a moment too early is missed for no longer.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// How many records are dispatched between two announcements.
+const DISPATCH_MAX: usize = 256;
+/// How often silent clients and ended locks are looked for.
+const EXPIRY: Duration = Duration::from_secs(5);
+
+/// The running loops of a broker.
+pub struct Running {
+    broker: Arc<Broker>,
+    threads: Threads,
+}
+
+impl Broker {
+    /// Starts the loops.
+    pub fn run(self: &Arc<Broker>) -> io::Result<Running> {
+        let mut running = Running { broker: self.clone(), threads: Threads::default() };
+        for entry in LOOPS {
+            let broker = self.clone();
+            running.threads.spawn(entry.name, move |stop| entry.run(&broker, &stop))?;
+        }
+        Ok(running)
+    }
+
+    /// Makes stored messages visible and tells those who wait for them.
+    pub(crate) fn dispatch_step(&self, _now: Timestamp) -> Wake {
+        if self.store.poisoned().is_some() {
+            return Wake::Ended;
+        }
+        let mut arrivals = self.dispatching.lock();
+        let count = self.store.dispatch_step(DISPATCH_MAX, &mut arrivals);
+        for arrival in arrivals.iter().filter(|arrival| arrival.queue.key().topic == SCHEDULE_TOPIC) {
+            self.delay.arrived(arrival.queue.key().queue);
+        }
+        self.arrivals.announce(&arrivals);
+        arrivals.clear();
+        if count == 0 { Wake::Idle } else { Wake::Now }
+    }
+
+    /// Ends the waits whose time is over.
+    pub(crate) fn arrivals_step(&self, now: Timestamp) -> Wake {
+        self.arrivals.expire(now).map_or(Wake::Idle, Wake::At)
+    }
+
+    /// Delivers delayed messages whose time has come.
+    pub(crate) fn delay_step(&self, now: Timestamp) -> Wake {
+        self.delay.step(&self.store, &self.topics, now)
+    }
+
+    /// Saves progress and forgets who is gone.
+    pub(crate) fn upkeep_step(&self, now: Timestamp) -> Wake {
+        if let Err(error) = self.offsets.persist(&self.store) {
+            tracing::warn!(%error, "consumer progress could not be saved yet");
+        }
+        self.rates.sample(&self.counts.now(), now);
+        let mut expiry = self.expiry.lock();
+        if now >= *expiry {
+            self.expire_clients(now);
+            self.locks.expire(now);
+            *expiry = now + EXPIRY;
+        }
+        Wake::At(now + self.config().consumers.offsets_interval.max(Duration::from_millis(10)))
+    }
+}
+
+impl Running {
+    /// Stops the loops and saves what they kept in memory. Nobody may use the broker any more.
+    pub fn close(mut self) {
+        self.threads.stop_flag().set();
+        LOOPS.iter().for_each(|entry| (entry.bell)(&self.broker).nudge());
+        self.threads.join();
+        self.broker.close();
+    }
+}
+
+impl Loop {
+    fn run(&self, broker: &Broker, stop: &Stop) {
+        let bell = (self.bell)(broker);
+        while !stop.is_set() {
+            let rung = bell.get();
+            let now = broker.clock.now();
+            let sleep = match (self.step)(broker, now) {
+                Wake::Now => continue,
+                Wake::At(at) => at.since(broker.clock.now()).min(SLEEP_MAX),
+                Wake::Idle => SLEEP_MAX,
+                Wake::Ended => return,
+            };
+            if !sleep.is_zero() && !stop.is_set() {
+                bell.wait_past(rung, sleep);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Consumer progress: how far each group has come in each queue. The shell of `progress`, in memory and as facts.
+//! Called by pulls and offset operations; `persist` runs in a loop and when the broker closes.
+//!
+//! The window: a commit is in memory at once and part of the log at the next `persist`, one second later unless
+//! configured. A killed process forgets at most that; its consumers then see the messages of that second again.
+//! Facts are read once, at open; afterwards memory is the truth.
+
+mod progress;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::names::{Group, QueueId, QueueOffset, TopicName};
+use store::{AppendError, FactChange, Store};
+
+pub use self::progress::Committed;
+use self::progress::Progress;
+use crate::facts;
+
+/// The most rows that one record of facts carries.
+const ROWS_PER_RECORD: usize = 256;
+
+/// The progress of all groups.
+#[derive(Default)]
+pub struct Offsets {
+    groups: RwLock<HashMap<Group, Arc<Topics>>>,
+    /// Explicit moves that no consumer has seen yet; zero lets a pull skip the look.
+    moves: AtomicUsize,
+}
+
+type Topics = Mutex<HashMap<TopicName, Progress>>;
+
+impl Offsets {
+    /// Reads all rows back.
+    pub(crate) fn open(store: &Store) -> Offsets {
+        let mut groups: HashMap<Group, HashMap<TopicName, Progress>> = HashMap::new();
+        for (key, row) in store.facts(facts::OFFSETS) {
+            match (facts::split_pair(&key), Progress::decode(&row)) {
+                (Some((group, topic)), Some(progress)) => {
+                    groups
+                        .entry(Group::stored(group))
+                        .or_default()
+                        .insert(TopicName::stored(topic), progress);
+                }
+                _ => tracing::warn!(bytes = row.len(), "a row of consumer progress is not readable"),
+            }
+        }
+        let groups =
+            groups.into_iter().map(|(group, topics)| (group, Arc::new(Mutex::new(topics)))).collect();
+        Offsets { groups: RwLock::new(groups), moves: AtomicUsize::new(0) }
+    }
+
+    /// Notes how far a consumer has come; never moves a queue back.
+    pub(crate) fn commit(
+        &self,
+        group: &Group,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Committed {
+        let outcome = self.with(group, topic, |progress| progress.commit(queue, offset));
+        if let Committed::Behind { stored } = outcome {
+            tracing::debug!(%group, %topic, %queue, %offset, %stored, "a commit behind the stored progress is left out");
+        }
+        outcome
+    }
+
+    /// Puts a queue at `offset`, back or forth, without telling its consumer.
+    pub fn set(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
+        self.with(group, topic, |progress| progress.set(queue, offset, false));
+    }
+
+    /// Puts a queue at `offset`, back or forth; the consumer's next pull is sent there, and until then its commits
+    /// do not count.
+    pub fn reset(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
+        self.moves.fetch_add(1, Ordering::SeqCst);
+        self.with(group, topic, |progress| progress.set(queue, offset, true));
+    }
+
+    /// Returns where a consumer has to go after a reset, once.
+    pub(crate) fn take_reset(&self, group: &Group, topic: &TopicName, queue: QueueId) -> Option<QueueOffset> {
+        if self.moves.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        self.look(group, topic, |progress| progress.take_move(queue)).flatten()
+    }
+
+    /// Returns how far the group has come in a queue.
+    pub fn committed(&self, group: &Group, topic: &TopicName, queue: QueueId) -> Option<QueueOffset> {
+        self.look(group, topic, |progress| progress.committed(queue)).flatten()
+    }
+
+    /// Remembers where a topic's queues end when a group is first seen with it; `ends` is asked only then.
+    pub(crate) fn join(&self, group: &Group, topic: &TopicName, ends: impl FnOnce() -> Vec<QueueOffset>) {
+        if self.look(group, topic, |progress| progress.is_new()).unwrap_or(true) {
+            let ends = ends();
+            self.with(group, topic, |progress| progress.join(ends));
+        }
+    }
+
+    /// Returns where a queue ended when the group was first seen with its topic.
+    pub(crate) fn joined(&self, group: &Group, topic: &TopicName, queue: QueueId) -> Option<QueueOffset> {
+        self.look(group, topic, |progress| progress.joined(queue)).flatten()
+    }
+
+    /// Returns the topics a group has progress in.
+    pub fn topics_of(&self, group: &Group) -> Vec<TopicName> {
+        let mut topics: Vec<TopicName> =
+            self.group(group).map(|topics| topics.lock().keys().cloned().collect()).unwrap_or_default();
+        topics.sort();
+        topics
+    }
+
+    /// Returns the groups that have progress in a topic.
+    pub fn groups_of(&self, topic: &TopicName) -> Vec<Group> {
+        let groups: Vec<(Group, Arc<Topics>)> =
+            self.groups.read().iter().map(|(group, topics)| (group.clone(), topics.clone())).collect();
+        let mut found: Vec<Group> = groups
+            .into_iter()
+            .filter(|(_, topics)| {
+                topics.lock().get(topic).is_some_and(|progress| progress.all().next().is_some())
+            })
+            .map(|(group, _)| group)
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Returns all committed offsets of a group in a topic, in the order of queues.
+    pub fn all(&self, group: &Group, topic: &TopicName) -> Vec<(QueueId, QueueOffset)> {
+        self.look(group, topic, |progress| progress.all().collect()).unwrap_or_default()
+    }
+
+    /// Forgets a group.
+    pub fn remove_group(&self, store: &Store, group: &Group) -> Result<(), AppendError> {
+        let gone = self.topics_of(group).into_iter().map(|topic| removal(group, &topic)).collect();
+        put(store, gone)?;
+        self.groups.write().remove(group);
+        Ok(())
+    }
+
+    /// Forgets all groups' progress in a topic.
+    pub fn remove_topic(&self, store: &Store, topic: &TopicName) -> Result<(), AppendError> {
+        let groups: Vec<(Group, Arc<Topics>)> =
+            self.groups.read().iter().map(|(group, topics)| (group.clone(), topics.clone())).collect();
+        let mut gone = Vec::new();
+        for (group, topics) in groups {
+            if topics.lock().remove(topic).is_some() {
+                gone.push(removal(&group, topic));
+            }
+        }
+        put(store, gone)
+    }
+
+    /// Makes all progress since the last call part of the log; returns how many rows that were.
+    pub(crate) fn persist(&self, store: &Store) -> Result<usize, AppendError> {
+        let groups: Vec<(Group, Arc<Topics>)> =
+            self.groups.read().iter().map(|(group, topics)| (group.clone(), topics.clone())).collect();
+        let mut rows = Vec::new();
+        for (group, topics) in &groups {
+            for (topic, progress) in topics.lock().iter_mut() {
+                let row = progress.take_dirty();
+                rows.extend(row.map(|row| (group.clone(), topic.clone(), row)));
+            }
+        }
+        let count = rows.len();
+        let change = |(group, topic, row): &(Group, TopicName, Vec<u8>)| FactChange {
+            kind: facts::OFFSETS,
+            key: facts::join_pair(group, topic),
+            value: Some(row.clone()),
+        };
+        let outcome = put(store, rows.iter().map(change).collect());
+        if outcome.is_err() {
+            for (group, topic, _) in &rows {
+                self.look(group, topic, Progress::keep_dirty);
+            }
+        }
+        outcome.map(|()| count)
+    }
+
+    fn group(&self, group: &Group) -> Option<Arc<Topics>> {
+        self.groups.read().get(group).cloned()
+    }
+
+    /// Looks at what is there; creates nothing.
+    fn look<T>(&self, group: &Group, topic: &TopicName, look: impl FnOnce(&mut Progress) -> T) -> Option<T> {
+        let topics = self.group(group)?;
+        let mut topics = topics.lock();
+        topics.get_mut(topic).map(look)
+    }
+
+    fn with<T>(&self, group: &Group, topic: &TopicName, change: impl FnOnce(&mut Progress) -> T) -> T {
+        let known = self.group(group);
+        let topics =
+            known.unwrap_or_else(|| self.groups.write().entry(group.detached()).or_default().clone());
+        let mut topics = topics.lock();
+        if !topics.contains_key(topic) {
+            topics.insert(topic.detached(), Progress::default());
+        }
+        change(topics.get_mut(topic).expect("it was put in a moment ago"))
+    }
+}
+
+fn removal(group: &Group, topic: &TopicName) -> FactChange {
+    FactChange { kind: facts::OFFSETS, key: facts::join_pair(group, topic), value: None }
+}
+
+fn put(store: &Store, changes: Vec<FactChange>) -> Result<(), AppendError> {
+    changes.chunks(ROWS_PER_RECORD).try_for_each(|chunk| store.put_facts(chunk).map(drop))
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Clients come, live and go. Called by the faces of 34, 35, 38 and 46, when a connection closes, and by the loop that
+//! looks for silent ones. Whoever is left in a group that changed is told, so that its queues are shared anew.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::body::{MessageModel, SubscriptionData};
+use protocol::filter::{Filter, FilterError};
+use protocol::frame::Language;
+use protocol::heartbeat::NotifyConsumerIdsChanged;
+use protocol::names::{ByteStr, Group, TopicName};
+use remoting::Connection;
+use stdx::Timestamp;
+
+use crate::Broker;
+use crate::clients::{Manner, Presence, Session, Subscription};
+use crate::groups::GroupRefused;
+use crate::topics::TopicRefused;
+
+/// What a client says about itself.
+#[derive(Debug)]
+pub struct HeartbeatInput {
+    /// What it calls itself.
+    pub client: ByteStr,
+    /// What its SDK is written in.
+    pub language: Language,
+    /// The version its SDK names.
+    pub version: i32,
+    /// Where it is.
+    pub peer: SocketAddr,
+    /// Groups it consumes in.
+    pub consumers: Vec<ConsumerInput>,
+    /// Groups it produces for.
+    pub producers: Vec<Group>,
+    /// Identifies the subscriptions; zero from clients that send them every time.
+    pub fingerprint: i32,
+    /// The subscriptions were left out.
+    pub without_subscriptions: bool,
+}
+
+/// A group that a client consumes in.
+#[derive(Debug)]
+pub struct ConsumerInput {
+    /// Its name.
+    pub group: Group,
+    /// How it consumes.
+    pub manner: Manner,
+    /// What it wants.
+    pub subscriptions: Vec<SubscriptionData>,
+    /// The flags of a retry topic that has to be made.
+    pub topic_flag: i32,
+}
+
+/// Why a client is not served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientRefused {
+    /// Nobody of the group is known.
+    #[error("no consumer for this group, {group}")]
+    NoMembers {
+        /// The group.
+        group: Group,
+    },
+    /// Its filter cannot be read.
+    #[error(transparent)]
+    BadFilter(#[from] FilterError),
+}
+
+impl Broker {
+    /// Notes that a client lives. Returns true when it has to send its subscriptions next time.
+    ///
+    /// A group that may not exist here is left out; its client learns that when it pulls.
+    pub fn heartbeat(&self, connection: &Connection, input: HeartbeatInput, now: Timestamp) -> bool {
+        let session = Session {
+            connection: connection.id(),
+            client: input.client,
+            peer: input.peer,
+            language: input.language,
+            version: input.version,
+            seen: now,
+        };
+        let mut groups = Vec::new();
+        let mut presences = Vec::new();
+        for consumer in input.consumers {
+            if let Err(refused) = self.prepare_group(&consumer, now) {
+                tracing::warn!(group = %consumer.group, client = %session.client, %refused, "a heartbeat's group is left out");
+                continue;
+            }
+            groups.push((consumer.group.clone(), consumer.manner));
+            presences.push(presence(consumer, input.fingerprint, input.without_subscriptions));
+        }
+        let producers = input.producers.iter().map(Group::detached).collect();
+        let greeted = self.clients.heartbeat(connection, &session, presences, producers);
+        let mut unknown = false;
+        for ((group, manner), greeted) in groups.into_iter().zip(greeted) {
+            unknown |= greeted.unknown;
+            if (greeted.joined || greeted.resubscribed) && manner.model == MessageModel::Clustering {
+                self.tell_members(&group);
+            }
+        }
+        unknown
+    }
+
+    /// Makes sure of what a consuming group needs: its settings, its retry topic, where its queues ended.
+    fn prepare_group(&self, consumer: &ConsumerInput, now: Timestamp) -> Result<(), PrepareRefused> {
+        let group = self.groups.find_or_create(&consumer.group, &self.config().creation, &self.store, now)?;
+        self.retry_topic(&group, consumer.topic_flag, now)?;
+        if consumer.manner.model == MessageModel::Clustering {
+            for wanted in &consumer.subscriptions {
+                let Manner { from, consume_type, .. } = consumer.manner;
+                self.remember_first_sight(&consumer.group, &wanted.topic, from, consume_type);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a client's groups that it says goodbye to.
+    pub fn unregister(&self, connection: &Connection, producer: Option<&Group>, consumer: Option<&Group>) {
+        if let Some(group) = producer {
+            self.clients.leave_producer(connection.id(), group);
+        }
+        if let Some(group) = consumer
+            && self.clients.leave_consumer(connection.id(), group)
+        {
+            self.tell_members(group);
+        }
+    }
+
+    /// Forgets everyone on a connection that ended.
+    pub fn connection_closed(&self, connection: u64) {
+        self.clients.close(connection).iter().for_each(|group| self.tell_members(group));
+    }
+
+    /// Forgets clients that were silent for too long.
+    pub(crate) fn expire_clients(&self, now: Timestamp) {
+        let silence: Duration = self.config().consumers.session_timeout;
+        self.clients.expire(now, silence).iter().for_each(|group| self.tell_members(group));
+    }
+
+    /// Tells every member that the group is another one now.
+    fn tell_members(&self, group: &Group) {
+        let wanted = self.groups.get(group).is_none_or(|config| config.notify_consumer_ids_changed_enable);
+        let broadcasts =
+            self.clients.with_members(group, |members| members.manner.model == MessageModel::Broadcasting);
+        if !wanted || !self.config().consumers.notify_members || broadcasts == Some(true) {
+            return;
+        }
+        let news = NotifyConsumerIdsChanged { group: group.clone() };
+        for connection in self.clients.connections(group) {
+            if let Err(error) = connection.notify(&news, ()) {
+                tracing::debug!(%group, peer = %connection.peer(), %error, "a member was not told of the change");
+            }
+        }
+    }
+
+    /// Returns the names of a group's members.
+    pub fn consumer_ids(&self, group: &Group) -> Result<Vec<ByteStr>, ClientRefused> {
+        let ids: Vec<ByteStr> = self.clients.consumer_ids(group).into_iter().collect();
+        if ids.is_empty() {
+            return Err(ClientRefused::NoMembers { group: group.clone() });
+        }
+        Ok(ids)
+    }
+
+    /// Judges a filter before its client uses it.
+    pub fn check_filter(&self, wanted: &SubscriptionData) -> Result<(), ClientRefused> {
+        Filter::parse(&wanted.expression_type, &wanted.sub_string)?;
+        Ok(())
+    }
+}
+
+/// Why a group cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+enum PrepareRefused {
+    #[error(transparent)]
+    Group(#[from] GroupRefused),
+    #[error(transparent)]
+    Topic(#[from] TopicRefused),
+}
+
+fn presence(consumer: ConsumerInput, fingerprint: i32, without_subscriptions: bool) -> Presence {
+    let compile = |data: SubscriptionData| -> (TopicName, Subscription) {
+        let filter = Filter::parse(&data.expression_type, &data.sub_string).map(Arc::new);
+        (data.topic.detached(), Subscription { data, filter })
+    };
+    let subscriptions: HashMap<TopicName, Subscription> =
+        consumer.subscriptions.into_iter().map(compile).collect();
+    Presence {
+        group: consumer.group.detached(),
+        manner: consumer.manner,
+        subscriptions: (!without_subscriptions).then_some(subscriptions),
+        fingerprint,
+    }
+}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pulling: a batch from one queue, waiting for the first matching message if the caller allows it.
+//! Called by the faces of 11 and 361, later by others. Waits for a cold read and for arrivals, nowhere else.
+//! Invariants: a pull that may wait never answers "nothing new" before its time; the next offset it names is never
+//! behind a message that matches and was not given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::filter::{Filter, FilterError};
+use protocol::names::{ByteStr, Group, QueueId, QueueOffset, TopicName};
+use stdx::Timestamp;
+use store::{Batch, QueueRef, Read, ReadError, ReadLimit};
+
+use crate::Broker;
+use crate::arrivals::waiters::Full;
+use crate::clients::ConnectionId;
+use crate::groups::GroupRefused;
+use crate::topics::{Topic, TopicRefused};
+
+/// What a consumer asks.
+#[derive(Clone, Debug)]
+pub struct PullInput {
+    /// Its group.
+    pub group: Group,
+    /// The topic.
+    pub topic: TopicName,
+    /// The queue.
+    pub queue: QueueId,
+    /// The first offset it wants.
+    pub from: QueueOffset,
+    /// How many messages at most.
+    pub messages: usize,
+    /// How many bytes at most.
+    pub bytes: Option<usize>,
+    /// How long it lets us wait for a message.
+    pub wait: Option<Duration>,
+    /// How far it has come, told on the way.
+    pub commit: Option<QueueOffset>,
+    /// Its filter, kind and expression, when it does not rely on what its heartbeat said.
+    pub filter: Option<(ByteStr, ByteStr)>,
+    /// The version of the subscription it knows.
+    pub sub_version: i64,
+    /// The connection it asks on.
+    pub connection: ConnectionId,
+    /// It is a consumer without callbacks.
+    pub lite: bool,
+}
+
+/// What a pull found.
+#[derive(Debug)]
+pub struct Pulled {
+    /// Messages, or why there are none.
+    pub outcome: Outcome,
+    /// The offset to ask for next.
+    pub next: QueueOffset,
+    /// The first offset that is there.
+    pub first: QueueOffset,
+    /// One past the last offset that is there.
+    pub end: QueueOffset,
+    /// Flags of the topic.
+    pub topic_flag: i32,
+    /// Flags of the group.
+    pub group_flag: i32,
+}
+
+/// Messages, or why there are none.
+#[derive(Debug)]
+pub enum Outcome {
+    /// These.
+    Found(Batch),
+    /// Nothing new, and the time is over.
+    AtTail,
+    /// The queue is empty.
+    Empty,
+    /// Nothing matched in what was looked at; there may be more behind it.
+    Filtered,
+    /// The offset is before the first message.
+    TooSmall,
+    /// The offset is past the end.
+    TooLarge,
+    /// The offset is past the end of a queue that has never had a message.
+    NoMessages,
+    /// An operator moved the group.
+    Reset,
+}
+
+/// Why a pull is not served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PullRefused {
+    /// This broker gives no messages at all.
+    #[error("the broker[{broker}] pulling message is forbidden")]
+    BrokerNotReadable {
+        /// Its name.
+        broker: String,
+    },
+    /// Consumers without callbacks are not served.
+    #[error("the broker[{broker}] for lite pull consumer is forbidden")]
+    LiteForbidden {
+        /// Its name.
+        broker: String,
+    },
+    /// The group cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupRefused),
+    /// The group may not broadcast.
+    #[error("the consumer group[{group}] can not consume by broadcast way")]
+    BroadcastForbidden {
+        /// Its name.
+        group: Group,
+    },
+    /// The topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicRefused),
+    /// Nobody of the group is known here.
+    #[error("the consumer's group info not exist, group: {group}")]
+    NoMembers {
+        /// The group.
+        group: Group,
+    },
+    /// The group does not subscribe to the topic.
+    #[error("the consumer's subscription not exist, group: {group}, topic: {topic}")]
+    NoSubscription {
+        /// The group.
+        group: Group,
+        /// The topic.
+        topic: TopicName,
+    },
+    /// Its filter cannot be read.
+    #[error("parse the consumer's subscription failed: {why}")]
+    BadFilter {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its kind of filter is not served.
+    #[error("The broker does not support consumer to filter message by {kind}")]
+    FilterUnknown {
+        /// The kind.
+        kind: String,
+    },
+    /// As many pulls wait as may.
+    #[error("[REJECTREQUEST] {waiting} pulls wait already, try again later")]
+    Full {
+        /// How many.
+        waiting: usize,
+    },
+    /// The store could not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<Full> for PullRefused {
+    fn from(full: Full) -> PullRefused {
+        PullRefused::Full { waiting: full.waiting }
+    }
+}
+
+impl From<FilterError> for PullRefused {
+    fn from(error: FilterError) -> PullRefused {
+        match error {
+            FilterError::Unsupported { kind } => PullRefused::FilterUnknown { kind },
+            error => PullRefused::BadFilter { why: error.to_string() },
+        }
+    }
+}
+
+/// A pull that may be served.
+struct Ready {
+    queue: QueueRef,
+    filter: Arc<Filter>,
+    limit: ReadLimit,
+    topic_flag: i32,
+    group_flag: i32,
+}
+
+impl Broker {
+    /// Reads a batch, waiting for the first matching message if the caller allows it.
+    pub async fn pull(&self, input: PullInput, now: Timestamp) -> Result<Pulled, PullRefused> {
+        let ready = self.readable(&input, now)?;
+        if let Some(offset) = input.commit {
+            self.offsets.commit(&input.group, &input.topic, input.queue, offset);
+        }
+        if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
+            return Ok(ready.answer(Outcome::Reset, next));
+        }
+        let mut read = self.read(&ready, input.from).await?;
+        if let Some(until) = input.wait.map(|patience| now + patience) {
+            while matches!(read, Read::AtTail(_)) && self.clock.now() < until {
+                let hint = ready.filter.clone();
+                let mut parked = self.arrivals.park(ready.queue.key(), input.from, hint, until)?;
+                read = self.read(&ready, input.from).await?;
+                if matches!(read, Read::AtTail(_)) {
+                    parked.woken().await;
+                    read = self.read(&ready, input.from).await?;
+                }
+            }
+        }
+        let pulled = ready.pulled(read, input.from);
+        self.count_pulled(&input, &pulled, now);
+        Ok(pulled)
+    }
+
+    fn count_pulled(&self, input: &PullInput, pulled: &Pulled, now: Timestamp) {
+        let Outcome::Found(batch) = &pulled.outcome else { return self.counts.missed() };
+        self.counts.pulled(batch.count, batch.bytes);
+        self.rates.group(&input.topic, &input.group, now).pulled(
+            input.queue,
+            pulled.next,
+            batch.count,
+            batch.bytes,
+        );
+    }
+
+    /// Checks who asks for what, and finds it.
+    fn readable(&self, input: &PullInput, now: Timestamp) -> Result<Ready, PullRefused> {
+        let config = self.config();
+        let broker = || config.identity.name.clone();
+        if config.identity.permission & crate::topics::READ as u32 == 0 {
+            return Err(PullRefused::BrokerNotReadable { broker: broker() });
+        }
+        if input.lite && !config.reading.lite_pull {
+            return Err(PullRefused::LiteForbidden { broker: broker() });
+        }
+        let group = self.groups.for_read(&input.group, &config.creation, &self.store, now)?;
+        let topic = self.topics.for_read(&input.topic)?;
+        let queue = readable_queue(&topic, input.queue)?;
+        let filter = self.filter_for(input, group.consume_broadcast_enable)?;
+        let bytes = input.bytes.unwrap_or(config.reading.bytes_default.0 as usize);
+        Ok(Ready {
+            queue: topic.queue(queue, &self.store).map_err(TopicRefused::from)?,
+            filter,
+            limit: ReadLimit {
+                messages: input.messages.clamp(1, config.reading.hot_messages_max.max(1)),
+                bytes: bytes.clamp(1, config.reading.bytes_max.0.max(1) as usize),
+            },
+            topic_flag: topic.config().topic_sys_flag,
+            group_flag: group.group_sys_flag,
+        })
+    }
+
+    /// Returns the compiled filter of a pull: its own, or what its client's heartbeat said.
+    fn filter_for(&self, input: &PullInput, may_broadcast: bool) -> Result<Arc<Filter>, PullRefused> {
+        if let Some((kind, expression)) = &input.filter {
+            return Ok(Arc::new(Filter::parse(kind, expression)?));
+        }
+        let found = self.clients.wants(&input.group, input.connection, &input.topic);
+        let wants = found.ok_or_else(|| PullRefused::NoMembers { group: input.group.clone() })?;
+        if wants.broadcasts && !may_broadcast {
+            return Err(PullRefused::BroadcastForbidden { group: input.group.clone() });
+        }
+        let (version, filter) = wants.filter.ok_or_else(|| PullRefused::NoSubscription {
+            group: input.group.clone(),
+            topic: input.topic.clone(),
+        })?;
+        // COMPAT: Apache refuses with 25 until the next heartbeat. The client filters tags once more by itself, so
+        // giving it everything meanwhile neither stops it nor skips a message of its newer subscription.
+        if version < input.sub_version {
+            return Ok(self.everything.clone());
+        }
+        Ok(filter?)
+    }
+
+    /// Reads from memory, or by the store's own readers when the data is not there.
+    async fn read(&self, ready: &Ready, from: QueueOffset) -> Result<Read, ReadError> {
+        match self.store.read(&ready.queue, from, ready.limit, &ready.filter) {
+            Err(ReadError::Cold) => {
+                self.store.read_cold(&ready.queue, from, ready.limit, &ready.filter).await
+            }
+            read => read,
+        }
+    }
+}
+
+/// Checks that a topic has a queue to read.
+pub(crate) fn readable_queue(topic: &Topic, queue: QueueId) -> Result<QueueId, TopicRefused> {
+    let queues = topic.read_queues();
+    if queue.0 < queues {
+        return Ok(queue);
+    }
+    Err(TopicRefused::NoSuchQueue { queue, queues, topic: topic.name().clone() })
+}
+
+impl Ready {
+    fn pulled(&self, read: Read, from: QueueOffset) -> Pulled {
+        let (outcome, next) = match read {
+            Read::Found(batch) => {
+                let next = batch.next;
+                (Outcome::Found(batch), next)
+            }
+            Read::AtTail(bounds) if bounds.next.0 == 0 => (Outcome::Empty, from),
+            Read::AtTail(_) => (Outcome::AtTail, from),
+            Read::Filtered { next, .. } => (Outcome::Filtered, next),
+            Read::Beyond(bounds) if bounds.next.0 == 0 => (Outcome::NoMessages, QueueOffset(0)),
+            Read::Beyond(bounds) if from < bounds.first => (Outcome::TooSmall, bounds.first),
+            Read::Beyond(bounds) => (Outcome::TooLarge, bounds.next),
+        };
+        self.answer(outcome, next)
+    }
+
+    fn answer(&self, outcome: Outcome, next: QueueOffset) -> Pulled {
+        Pulled {
+            outcome,
+            next,
+            first: self.queue.first(),
+            end: self.queue.dispatched(),
+            topic_flag: self.topic_flag,
+            group_flag: self.group_flag,
+        }
+    }
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sending: from what a producer asks to a stored message. Called by the faces of 10, 310 and 320, later by others.
+//! The story is `Broker::send`: topic, check, plan, append, settled. It waits once, for the promised durability.
+//! Never answers a client; a message that is stored is never reported as refused.
+
+mod batch;
+mod check;
+mod plan;
+mod stamp;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::batch::BatchError;
+use protocol::body::TopicConfig;
+use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
+use protocol::record::Message;
+use protocol::{caps, properties};
+use stdx::Timestamp;
+use store::{AppendError, Appended, Draft, QueueLimit, QueueRef, Settled};
+
+use self::check::check;
+use self::plan::{RetryRule, Route, plan};
+pub(crate) use self::stamp::Brand;
+use self::stamp::Said;
+use crate::Broker;
+use crate::groups::GroupRefused;
+use crate::topics::{self, Template, Topic, TopicRefused};
+
+/// What a producer asks.
+#[derive(Clone, Debug)]
+pub struct SendInput {
+    /// Where to.
+    pub topic: TopicName,
+    /// The queue; `None` leaves the choice to the broker.
+    pub queue: Option<QueueId>,
+    /// What an unknown topic is made from.
+    pub template: Template,
+    /// The application's flag, carried untouched.
+    pub flag: i32,
+    /// What the body is, among others whether it is compressed.
+    pub sys_flag: i32,
+    /// When the client made the message.
+    pub born_at: Timestamp,
+    /// Where the client is.
+    pub born_host: SocketAddr,
+    /// Where the client reached us.
+    pub store_host: SocketAddr,
+    /// How often a message to a retry topic was consumed already.
+    pub reconsumed: i32,
+    /// How often its consumer lets it be consumed again.
+    pub reconsume_max: Option<i32>,
+    /// The text form of its properties.
+    pub properties: ByteStr,
+    /// The body; a sequence of units when `batch`.
+    pub body: Bytes,
+    /// The body holds several messages.
+    pub batch: bool,
+}
+
+/// Messages that are stored.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Where each record lies, in order.
+    pub starts: Vec<LogOffset>,
+    /// Where the client reached us: with `starts` it makes the message ids.
+    pub store_host: SocketAddr,
+    /// The queue that the messages are for, even if they wait elsewhere first.
+    pub queue: QueueId,
+    /// The first message's place in the queue it was stored in.
+    pub queue_offset: QueueOffset,
+    /// The id its client gave the message, or that it was given here.
+    pub unique: Option<ByteStr>,
+    /// How far the promise has come.
+    pub settled: Settled,
+}
+
+/// Why messages were not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendRefused {
+    /// This broker takes no messages at all.
+    #[error("the broker[{broker}] sending message is forbidden")]
+    BrokerNotWritable {
+        /// Its name.
+        broker: String,
+    },
+    /// The topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicRefused),
+    /// The group of a retry topic cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupRefused),
+    /// The message is empty.
+    #[error("the message has no body")]
+    NoBody,
+    /// The message is too large.
+    #[error("the message body is {size} bytes long, at most {max} are allowed")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Its properties do not fit the record.
+    #[error("the message properties are {size} bytes long, at most {max} are allowed")]
+    PropertiesTooLarge {
+        /// Their size.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Its properties are no text.
+    #[error("the message properties are not UTF-8")]
+    PropertiesNotText,
+    /// A compacted topic keeps the latest message of a key.
+    #[error("Required message key is missing")]
+    KeyMissing,
+    /// The batch cannot be taken apart.
+    #[error("the batch is not readable: {0}")]
+    BadBatch(#[from] BatchError),
+    /// A batch of nothing, or of too many.
+    #[error("a batch holds 1 to {max} messages, this one {count}")]
+    BatchCount {
+        /// How many it holds, or one more than the limit.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Batches go to ordinary topics and at once.
+    #[error("batch request does not support {what}")]
+    NotInBatch {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// A half message, stored as a plain one, would be delivered uncommitted.
+    #[error("transactional messages are not available on this broker: the half message was not stored")]
+    Half,
+    /// A timed message, stored as a plain one, would be delivered early.
+    #[error(
+        "messages with a time of their own are not available on this broker, use a delay level: not stored"
+    )]
+    Timed,
+    /// The store took nothing.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl From<QueueLimit> for SendRefused {
+    fn from(limit: QueueLimit) -> SendRefused {
+        SendRefused::Topic(limit.into())
+    }
+}
+
+/// Messages in the log whose promise may still be open.
+struct Stored {
+    sent: Sent,
+    /// What to wait for, and for how long; `None` when the producer does not.
+    end: LogOffset,
+    patience: Option<Duration>,
+}
+
+/// Where a message is stored.
+struct Place {
+    queue: QueueRef,
+    /// The queue that its sender is told.
+    told: QueueId,
+}
+
+impl Broker {
+    /// Stores messages and returns once the promised durability holds, or says why not.
+    pub async fn send(&self, input: SendInput, now: Timestamp) -> Result<Sent, SendRefused> {
+        let topic = self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
+        check(&input, &topic, &self.config())?;
+        let stored = match input.batch {
+            false => self.store_one(&input, &topic, now)?,
+            true => self.store_batch(&input, &topic, now)?,
+        };
+        drop((input, topic));
+        let sent = self.settle(stored, now).await;
+        self.rates.send_took(self.clock.now().since(now));
+        Ok(sent)
+    }
+
+    /// Waits for the promised durability, if the producer does.
+    async fn settle(&self, stored: Stored, now: Timestamp) -> Sent {
+        let Stored { mut sent, end, patience } = stored;
+        if let Some(patience) = patience {
+            sent.settled = self.store.settled(end, now + patience).await;
+        }
+        sent
+    }
+
+    /// Plans one message and appends it.
+    fn store_one(&self, input: &SendInput, topic: &Topic, now: Timestamp) -> Result<Stored, SendRefused> {
+        let said = Said::read(&input.properties);
+        if topic.is_compacted() && !said.keyed {
+            return Err(SendRefused::KeyMissing);
+        }
+        let rule = self.retry_rule(input, now)?;
+        let route = plan(&said, self.delay.levels(), rule, input.reconsumed)?;
+        let place = self.place(input, topic, route, now)?;
+        let fresh = said.unique.is_none().then(|| self.ids.next(now));
+        let properties = self.properties(&said, input, &place, route, fresh.as_deref())?;
+        let message = message(input, &place.queue, &input.body, &properties);
+        let appended = self.store.append(&[Draft { queue: &place.queue, message }])?;
+        self.count_sent(topic, 1, &appended, now);
+        let sent = Sent {
+            starts: vec![appended.start],
+            store_host: input.store_host,
+            queue: place.told,
+            queue_offset: appended.first_queue_offset,
+            unique: said.unique.map(|id| input.properties.slice_ref(id)).or(fresh.map(ByteStr::from)),
+            settled: Settled::Done,
+        };
+        Ok(Stored { sent, end: appended.end, patience: self.patience(said.wait) })
+    }
+
+    fn count_sent(&self, topic: &Topic, messages: usize, appended: &Appended, now: Timestamp) {
+        let bytes = (appended.end.0 - appended.start.0) as usize;
+        self.counts.sent(messages, bytes);
+        self.rates.sent(topic.name(), messages, bytes, now);
+    }
+
+    fn patience(&self, wait: bool) -> Option<Duration> {
+        wait.then(|| self.config().sending.settle_timeout)
+    }
+
+    /// What the group of a retry topic allows; `None` for other topics.
+    fn retry_rule(&self, input: &SendInput, now: Timestamp) -> Result<Option<RetryRule>, SendRefused> {
+        let Some(group) = input.topic.retry_group() else { return Ok(None) };
+        let config = self.groups.find_or_create(&group, &self.config().creation, &self.store, now)?;
+        let max = input.reconsume_max.unwrap_or(config.retry_max_times);
+        Ok(Some(RetryRule { max, in_order: self.locks.is_held(&group, now) }))
+    }
+
+    fn place(
+        &self,
+        input: &SendInput,
+        topic: &Topic,
+        route: Route,
+        now: Timestamp,
+    ) -> Result<Place, SendRefused> {
+        let told = input.queue.unwrap_or_else(|| topic.any_queue());
+        let queue = match route {
+            Route::Direct => topic.queue(told, &self.store)?,
+            Route::Delayed(level) => self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?,
+            Route::DeadLetters => self.dead_letters(&input.topic, now)?,
+        };
+        Ok(Place { queue, told })
+    }
+
+    fn dead_letters(&self, retry_topic: &TopicName, now: Timestamp) -> Result<QueueRef, SendRefused> {
+        let group = retry_topic.retry_group().unwrap_or_default();
+        let topic = self.topics.ensure(dead_letter_topic(&group), &self.store, now)?;
+        Ok(topic.queue(QueueId(0), &self.store)?)
+    }
+
+    fn properties(
+        &self,
+        said: &Said<'_>,
+        input: &SendInput,
+        place: &Place,
+        route: Route,
+        fresh: Option<&str>,
+    ) -> Result<String, SendRefused> {
+        let text = match route {
+            Route::Direct => said.stored(&self.brand, &[], &[], fresh),
+            Route::Delayed(level) => {
+                let (level, queue) = (level.number().to_string(), place.told.to_string());
+                let also = [
+                    (properties::DELAY, level.as_str()),
+                    (properties::REAL_TOPIC, &input.topic),
+                    (properties::REAL_QID, &queue),
+                ];
+                said.stored(&self.brand, &DELAYS, &also, fresh)
+            }
+            Route::DeadLetters => {
+                let origin = |name, fallback| properties::get(&input.properties, name).unwrap_or(fallback);
+                let also = [
+                    (properties::DLQ_ORIGIN_TOPIC, origin(properties::RETRY_TOPIC, &input.topic)),
+                    (
+                        properties::DLQ_ORIGIN_MESSAGE_ID,
+                        origin(properties::ORIGIN_MESSAGE_ID, said.unique.unwrap_or_default()),
+                    ),
+                ];
+                said.stored(&self.brand, &DELAYS, &also, fresh)
+            }
+        };
+        properties_fit(text)
+    }
+}
+
+/// What is read from a message that waits for a level's time, or that no longer waits at all.
+const DELAYS: [&str; 6] = [
+    properties::DELAY,
+    properties::TIMER_DELAY_MS,
+    properties::TIMER_DELAY_SEC,
+    properties::TIMER_DELIVER_MS,
+    properties::DLQ_ORIGIN_TOPIC,
+    properties::DLQ_ORIGIN_MESSAGE_ID,
+];
+
+/// Bits of the system flag that say how a body is packed and tagged; the rest is not the sender's to set.
+const SENDERS_FLAGS: i32 = 0x703;
+
+/// The settings of a group's dead-letter topic.
+pub(crate) fn dead_letter_topic(group: &Group) -> TopicConfig {
+    TopicConfig::new(TopicName::dlq_of(group), 1, topics::READ | topics::WRITE)
+}
+
+fn properties_fit(text: String) -> Result<String, SendRefused> {
+    match text.len() {
+        size if size > caps::MAX_PROPERTIES => {
+            Err(SendRefused::PropertiesTooLarge { size, max: caps::MAX_PROPERTIES })
+        }
+        _ => Ok(text),
+    }
+}
+
+fn message<'a>(input: &SendInput, queue: &'a QueueRef, body: &'a [u8], properties: &'a str) -> Message<'a> {
+    Message {
+        topic: &queue.key().topic,
+        queue: queue.key().queue,
+        flag: input.flag,
+        sys_flag: input.sys_flag & SENDERS_FLAGS,
+        born_at: input.born_at,
+        born_host: input.born_host,
+        store_host: input.store_host,
+        reconsume: input.reconsumed,
+        prepared: LogOffset(0),
+        body,
+        properties: properties.as_bytes(),
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A batch: several messages of one queue in one request. They become consecutive records, all or none of them.
+//! Invariant: every unit is judged before anything is stored.
+
+use protocol::batch::{Unit, units};
+use protocol::names::ByteStr;
+use protocol::properties;
+use protocol::record::Message;
+use stdx::Timestamp;
+use store::{Draft, QueueRef, Settled};
+
+use super::stamp::Said;
+use super::{SendInput, SendRefused, Sent, Stored, message, properties_fit};
+use crate::Broker;
+use crate::topics::Topic;
+
+/// One message of a batch, ready to store.
+struct Letter<'a> {
+    unit: Unit<'a>,
+    properties: String,
+}
+
+impl Broker {
+    /// Takes a batch apart and appends its messages together.
+    pub(super) fn store_batch(
+        &self,
+        input: &SendInput,
+        topic: &Topic,
+        now: Timestamp,
+    ) -> Result<Stored, SendRefused> {
+        let whole = Said::read(&input.properties);
+        let letters = self.letters(input, &whole, topic, now)?;
+        let told = input.queue.unwrap_or_else(|| topic.any_queue());
+        let queue = topic.queue(told, &self.store)?;
+        let draft = |letter| draft_of(letter, input, &queue);
+        let drafts: Vec<Draft<'_>> = letters.iter().map(draft).collect();
+        let appended = self.store.append(&drafts)?;
+        self.count_sent(topic, letters.len(), &appended, now);
+        let sent = Sent {
+            starts: appended.starts().collect(),
+            store_host: input.store_host,
+            queue: told,
+            queue_offset: appended.first_queue_offset,
+            unique: whole.unique.map(|id| input.properties.slice_ref(id)),
+            settled: Settled::Done,
+        };
+        Ok(Stored { sent, end: appended.end, patience: self.patience(whole.wait) })
+    }
+
+    fn letters<'a>(
+        &self,
+        input: &'a SendInput,
+        whole: &Said<'_>,
+        topic: &Topic,
+        now: Timestamp,
+    ) -> Result<Vec<Letter<'a>>, SendRefused> {
+        at_once(whole)?;
+        let max = self.config().sending.batch_messages_max;
+        let mut letters = Vec::new();
+        for unit in units(&input.body) {
+            let unit = unit?;
+            if letters.len() == max {
+                return Err(SendRefused::BatchCount { count: max + 1, max });
+            }
+            letters.push(self.letter(unit, input, topic, now)?);
+        }
+        if letters.is_empty() {
+            return Err(SendRefused::BatchCount { count: 0, max });
+        }
+        Ok(letters)
+    }
+
+    fn letter<'a>(
+        &self,
+        unit: Unit<'a>,
+        input: &SendInput,
+        topic: &Topic,
+        now: Timestamp,
+    ) -> Result<Letter<'a>, SendRefused> {
+        let text = std::str::from_utf8(unit.properties).map_err(|_| SendRefused::PropertiesNotText)?;
+        let said = Said::read(text);
+        at_once(&said)?;
+        if unit.body.is_empty() {
+            return Err(SendRefused::NoBody);
+        }
+        if topic.is_compacted() && !said.keyed {
+            return Err(SendRefused::KeyMissing);
+        }
+        let fresh = said.unique.is_none().then(|| self.ids.next(now));
+        let inherited: Vec<(&str, &str)> = inherited(&input.properties, text).collect();
+        let properties = said.stored(&self.brand, &[], &inherited, fresh.as_deref());
+        Ok(Letter { unit, properties: properties_fit(properties)? })
+    }
+}
+
+fn draft_of<'a>(letter: &'a Letter<'a>, input: &SendInput, queue: &'a QueueRef) -> Draft<'a> {
+    let message = message(input, queue, letter.unit.body, &letter.properties);
+    Draft { queue, message: Message { flag: letter.unit.flag, ..message } }
+}
+
+/// What a batch says for all its messages, unless one says it itself. An id is not shared.
+fn inherited<'a>(whole: &'a ByteStr, own: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    properties::iter(whole).filter(move |(name, _)| {
+        *name != properties::UNIQ_KEY
+            && !super::stamp::is_cleared(name)
+            && properties::get(own, name).is_none()
+    })
+}
+
+/// A batch is stored where it is sent, at once and committed.
+fn at_once(said: &Said<'_>) -> Result<(), SendRefused> {
+    match said {
+        Said { half: true, .. } => Err(SendRefused::Half),
+        Said { timed: true, .. } => Err(SendRefused::Timed),
+        Said { delay: 1.., .. } => Err(SendRefused::NotInBatch { what: "delay level" }),
+        _ => Ok(()),
+    }
+}

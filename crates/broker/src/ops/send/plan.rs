@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. Where a message really goes: to its topic, into the delay queue, or to the dead letters of its group.
+//! In: what the message says and what its group allows. Out: a route or a refusal. The only place that decides it.
+
+use super::SendRefused;
+use super::stamp::Said;
+use crate::delay::{Level, Levels};
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To the topic and queue it names.
+    Direct,
+    /// It waits for its level's time first.
+    Delayed(Level),
+    /// Its group gave up on it.
+    DeadLetters,
+}
+
+/// What a group allows a message that its consumer sends back by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RetryRule {
+    /// How often it may be consumed again.
+    pub(crate) max: i32,
+    /// The group consumes in order now. Its consumer keeps a failing message and sends it only when it gives up.
+    pub(crate) in_order: bool,
+}
+
+/// Decides the route. `rule` is there for messages to a retry topic; `reconsumed` counts its deliveries so far.
+pub(crate) fn plan(
+    said: &Said<'_>,
+    levels: &Levels,
+    rule: Option<RetryRule>,
+    reconsumed: i32,
+) -> Result<Route, SendRefused> {
+    if rule.is_some_and(|rule| rule.in_order || reconsumed > rule.max) {
+        return Ok(Route::DeadLetters);
+    }
+    // Clients before 4.6.1 leave the mark of a transaction on its retries.
+    if said.half && !(reconsumed > 0 && said.delay > 0) {
+        return Err(SendRefused::Half);
+    }
+    match levels.clamp(said.delay) {
+        Some(level) => Ok(Route::Delayed(level)),
+        None if said.timed => Err(SendRefused::Timed),
+        None => Ok(Route::Direct),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route() {
+        let levels = Levels::default();
+        let rule = |max, in_order| Some(RetryRule { max, in_order });
+        let delayed = |level| Ok(Route::Delayed(levels.clamp(level).expect("a level")));
+        let delay = |level: i64| format!("DELAY\u{1}{level}\u{2}");
+        let rows: [(&str, Option<RetryRule>, i32, Result<Route, SendRefused>); 12] = [
+            ("", None, 0, Ok(Route::Direct)),
+            (&delay(3), None, 0, delayed(3)),
+            (&delay(99), None, 0, delayed(18)),
+            (&delay(-1), None, 0, Ok(Route::Direct)),
+            (&delay(4), rule(16, false), 1, delayed(4)),
+            (&delay(4), rule(16, false), 16, delayed(4)),
+            (&delay(4), rule(16, false), 17, Ok(Route::DeadLetters)),
+            (&delay(4), rule(16, true), 1, Ok(Route::DeadLetters)),
+            ("TRAN_MSG\u{1}true", None, 0, Err(SendRefused::Half)),
+            ("TRAN_MSG\u{1}true\u{2}DELAY\u{1}3", rule(16, false), 1, delayed(3)),
+            ("TIMER_DELAY_MS\u{1}5", None, 0, Err(SendRefused::Timed)),
+            ("TIMER_DELAY_MS\u{1}5\u{2}DELAY\u{1}2", None, 0, delayed(2)),
+        ];
+        for (properties, rule, reconsumed, expected) in rows {
+            let route = plan(&Said::read(properties), &levels, rule, reconsumed);
+            assert_eq!(route, expected, "{properties:?} {rule:?} {reconsumed}");
+        }
+    }
+}

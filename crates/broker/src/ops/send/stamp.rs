@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. The properties of a message on its way into the log: read once, written once.
+//! In: the text a client sent. Out: what it asks of the broker, and the text that is stored.
+//! Invariants: a stored message has exactly one id, cluster, region and trace switch, and no handle of an earlier
+//! pop; every other property is kept as it came, in its order.
+
+use protocol::properties::{self as names, NAME_END, VALUE_END};
+
+/// The properties that every message stored here gets; the same text each time.
+pub(crate) struct Brand(String);
+
+/// What a message's properties ask of the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said<'a> {
+    text: &'a str,
+    /// The id its client gave it.
+    pub(crate) unique: Option<&'a str>,
+    /// The delay level, 0 when there is none. A level that is no number is none, as in RocketMQ.
+    pub(crate) delay: i64,
+    /// It is the first half of a transaction.
+    pub(crate) half: bool,
+    /// It wants to be delivered at a time of its own.
+    pub(crate) timed: bool,
+    /// The producer waits for the promised durability.
+    pub(crate) wait: bool,
+    /// It has index keys.
+    pub(crate) keyed: bool,
+    /// Something in it is not stored as it came.
+    rewrite: bool,
+}
+
+/// Properties that a stored message never has from its sender.
+const CLEARED: [&str; 6] =
+    [names::POP_CK, names::CLUSTER, names::MSG_REGION, names::TRACE_ON, names::REAL_TOPIC, names::REAL_QID];
+
+impl Brand {
+    /// Writes the text once.
+    pub(crate) fn new(cluster: &str, region: &str, trace_on: bool) -> Brand {
+        let mut out = names::PropertiesOut::default();
+        out.push(names::MSG_REGION, region);
+        out.push(names::TRACE_ON, if trace_on { "true" } else { "false" });
+        out.push(names::CLUSTER, cluster);
+        Brand(out.as_str().to_owned())
+    }
+}
+
+impl<'a> Said<'a> {
+    /// Reads what a message asks, in one pass.
+    pub(crate) fn read(text: &'a str) -> Said<'a> {
+        let mut said = Said {
+            text,
+            unique: None,
+            delay: 0,
+            half: false,
+            timed: false,
+            wait: true,
+            keyed: false,
+            rewrite: false,
+        };
+        for (name, value) in names::iter(text) {
+            match name {
+                names::UNIQ_KEY => said.unique = Some(value),
+                names::DELAY => said.delay = value.parse().unwrap_or(0),
+                names::TRAN_MSG => said.half = value.eq_ignore_ascii_case("true"),
+                names::WAIT => said.wait = !value.eq_ignore_ascii_case("false"),
+                names::KEYS => said.keyed = !value.trim().is_empty(),
+                names::TIMER_DELAY_MS | names::TIMER_DELAY_SEC | names::TIMER_DELIVER_MS => said.timed = true,
+                _ => said.rewrite |= is_cleared(name),
+            }
+        }
+        said
+    }
+
+    /// Returns the text to store: what came, without `without`, with `also`, an id and the brand.
+    ///
+    /// `fresh` is the id for a message that came without one.
+    pub(crate) fn stored(
+        &self,
+        brand: &Brand,
+        without: &[&str],
+        also: &[(&str, &str)],
+        fresh: Option<&str>,
+    ) -> String {
+        let more: usize = also.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        let mut out = String::with_capacity(self.text.len() + 1 + 48 + more + brand.0.len());
+        if self.rewrite || !without.is_empty() {
+            let kept = |name: &str| !is_cleared(name) && !without.contains(&name);
+            names::iter(self.text).filter(|(name, _)| kept(name)).for_each(|pair| put(&mut out, pair));
+        } else {
+            out.push_str(self.text);
+            if !out.is_empty() && !out.ends_with(VALUE_END) {
+                out.push(VALUE_END);
+            }
+        }
+        also.iter().for_each(|pair| put(&mut out, *pair));
+        if let Some(id) = fresh {
+            put(&mut out, (names::UNIQ_KEY, id));
+        }
+        out.push_str(&brand.0);
+        out
+    }
+}
+
+/// True for properties that no sender sets in a stored message.
+pub(super) fn is_cleared(name: &str) -> bool {
+    CLEARED.contains(&name)
+}
+
+fn put(out: &mut String, (name, value): (&str, &str)) {
+    out.push_str(name);
+    out.push(NAME_END);
+    out.push_str(value);
+    out.push(VALUE_END);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn brand() -> Brand {
+        Brand::new("main", "here", true)
+    }
+
+    fn check(text: &str, expected: Expect) {
+        let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
+        let said = Said::read(&text);
+        let fresh = said.unique.is_none().then_some("NEW");
+        let stored = said.stored(&brand(), &[], &[], fresh).replace('\u{1}', "=").replace('\u{2}', ";");
+        let Said { unique, delay, half, timed, wait, keyed, .. } = said;
+        expected.assert_eq(&format!(
+            "{stored}\nunique {unique:?} delay {delay} half {half} timed {timed} wait {wait} keyed {keyed}"
+        ));
+    }
+
+    #[test]
+    fn an_ordinary_message_is_kept_and_branded() {
+        check(
+            "UNIQ_KEY=u1;TAGS=a;WAIT=true",
+            expect![[r#"
+                UNIQ_KEY=u1;TAGS=a;WAIT=true;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
+                unique Some("u1") delay 0 half false timed false wait true keyed false"#]],
+        );
+        check(
+            "",
+            expect![[r#"
+                UNIQ_KEY=NEW;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
+                unique None delay 0 half false timed false wait true keyed false"#]],
+        );
+    }
+
+    #[test]
+    fn a_message_that_was_here_before_is_not_branded_twice() {
+        check(
+            "CLUSTER=old;UNIQ_KEY=u1;POP_CK=0 1 2;MSG_REGION=there;TRACE_ON=false;KEYS=k;REAL_TOPIC=t;REAL_QID=9;",
+            expect![[r#"
+                UNIQ_KEY=u1;KEYS=k;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
+                unique Some("u1") delay 0 half false timed false wait true keyed true"#]],
+        );
+    }
+
+    #[test]
+    fn wishes_are_read() {
+        check(
+            "DELAY=3;TRAN_MSG=TRUE;WAIT=false;TIMER_DELAY_MS=5;KEYS=  ;UNIQ_KEY=u",
+            expect![[r#"
+                DELAY=3;TRAN_MSG=TRUE;WAIT=false;TIMER_DELAY_MS=5;KEYS=  ;UNIQ_KEY=u;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
+                unique Some("u") delay 3 half true timed true wait false keyed false"#]],
+        );
+        assert_eq!(Said::read("DELAY\u{1}soon").delay, 0);
+    }
+
+    #[test]
+    fn properties_are_taken_away_and_added() {
+        let text = "DELAY\u{1}3\u{2}A\u{1}x\u{1}y\u{2}";
+        let stored = Said::read(text).stored(&brand(), &["DELAY"], &[("REAL_QID", "7")], None);
+        assert!(stored.starts_with("A\u{1}x\u{1}y\u{2}REAL_QID\u{1}7\u{2}MSG_REGION"), "{stored:?}");
+    }
+}

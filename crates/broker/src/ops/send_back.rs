@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A consumer gives back a message that it could not handle: it is delivered again later, or becomes a dead letter.
+//! Called by the face of 36. Invariants: the copy has the body, the flags, the times and the properties of its
+//! original; a copy is in the log before the answer says so.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use protocol::body::{SubscriptionGroupConfig, TopicConfig};
+use protocol::ids::OffsetId;
+use protocol::names::{Group, LogOffset, QueueId, SCHEDULE_TOPIC, TopicName};
+use protocol::properties;
+use protocol::record::{Message, Record};
+use stdx::Timestamp;
+use store::{AppendError, Draft, QueueRef, ReadError, Settled};
+
+use super::send::dead_letter_topic;
+use crate::Broker;
+use crate::delay::Level;
+use crate::groups::GroupRefused;
+use crate::topics::{self, TopicRefused, WRITE};
+
+/// What a consumer gives back.
+#[derive(Clone, Debug)]
+pub struct SendBackInput {
+    /// Its group.
+    pub group: Group,
+    /// Where the record lies.
+    pub offset: LogOffset,
+    /// When to try again: a level, 0 for the usual one, below 0 for never.
+    pub delay_level: i32,
+    /// How often the client lets it be tried again.
+    pub max: Option<i32>,
+    /// The flags of a retry topic that has to be made.
+    pub topic_flag: i32,
+    /// Where the client reached us.
+    pub store_host: SocketAddr,
+}
+
+/// Why a message cannot be given back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendBackRefused {
+    /// This broker takes no messages at all.
+    #[error("the broker[{broker}] sending message is forbidden")]
+    BrokerNotWritable {
+        /// Its name.
+        broker: String,
+    },
+    /// The group cannot be used.
+    #[error(transparent)]
+    Group(#[from] GroupRefused),
+    /// The group's retry or dead-letter topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicRefused),
+    /// No message lies there.
+    #[error("look message by offset failed, {at}")]
+    NotThere {
+        /// Where.
+        at: LogOffset,
+    },
+    /// The store could not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store took nothing.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Where a copy goes.
+enum Fate {
+    /// To be tried again after this level's time.
+    Retry(Level),
+    /// To the dead letters.
+    Dead,
+}
+
+impl Broker {
+    /// Stores a copy for a later try, or as a dead letter; returns once the promised durability holds.
+    pub async fn send_back(&self, input: SendBackInput, now: Timestamp) -> Result<Settled, SendBackRefused> {
+        let group = self.groups.find_or_create(&input.group, &self.config().creation, &self.store, now)?;
+        if self.config().identity.permission & WRITE as u32 == 0 {
+            return Err(SendBackRefused::BrokerNotWritable { broker: self.config().identity.name.clone() });
+        }
+        // COMPAT: a group without retry queues does not want failed messages again, and is told that all is well.
+        if group.retry_queue_nums <= 0 {
+            return Ok(Settled::Done);
+        }
+        let original = self.store.record_at(input.offset)?;
+        let original = original.ok_or(SendBackRefused::NotThere { at: input.offset })?;
+        let end = self.store_copy(&input, &group, &original, now)?;
+        let patience = self.config().sending.settle_timeout;
+        Ok(self.store.settled(end, now + patience).await)
+    }
+
+    fn store_copy(
+        &self,
+        input: &SendBackInput,
+        group: &SubscriptionGroupConfig,
+        original: &Bytes,
+        now: Timestamp,
+    ) -> Result<LogOffset, SendBackRefused> {
+        let not_there = SendBackRefused::NotThere { at: input.offset };
+        let record = Record::parse(original).map_err(|_| not_there)?;
+        let retry = self.retry_topic(group, input.topic_flag, now)?;
+        let fate = self.fate(input, group, record.reconsume());
+        let (queue, more) = match &fate {
+            Fate::Retry(level) => {
+                (self.schedule_queue(*level)?, delayed(*level, retry.name(), retry.any_queue()))
+            }
+            Fate::Dead => (self.dead_letter_queue(&input.group, now)?, dead(&record)),
+        };
+        let properties = copied_properties(&record, more);
+        let message = Message {
+            topic: &queue.key().topic,
+            queue: queue.key().queue,
+            flag: record.flag(),
+            sys_flag: record.sys_flag(),
+            born_at: record.born_at(),
+            born_host: record.born_host(),
+            store_host: input.store_host,
+            reconsume: record.reconsume().saturating_add(1),
+            prepared: LogOffset(0),
+            body: record.body(),
+            properties: properties.as_bytes(),
+        };
+        Ok(self.store.append(&[Draft { queue: &queue, message }])?.end)
+    }
+
+    /// Decides what becomes of a message that failed `reconsumed` times before.
+    fn fate(&self, input: &SendBackInput, group: &SubscriptionGroupConfig, reconsumed: i32) -> Fate {
+        let max = input.max.unwrap_or(group.retry_max_times);
+        if input.delay_level < 0 || reconsumed >= max {
+            return Fate::Dead;
+        }
+        let usual = i64::from(reconsumed).saturating_add(3);
+        let asked = if input.delay_level == 0 { usual } else { i64::from(input.delay_level) };
+        self.delay.levels().clamp(asked).map_or(Fate::Dead, Fate::Retry)
+    }
+
+    /// Returns a group's retry topic, made when it is unknown.
+    pub(crate) fn retry_topic(
+        &self,
+        group: &SubscriptionGroupConfig,
+        topic_flag: i32,
+        now: Timestamp,
+    ) -> Result<std::sync::Arc<topics::Topic>, TopicRefused> {
+        let name = TopicName::retry_of(&group.group_name);
+        let config = TopicConfig::new(name, group.retry_queue_nums.max(0), topics::READ | topics::WRITE);
+        let config = TopicConfig { topic_sys_flag: topic_flag, ..config };
+        self.topics.ensure(config, &self.store, now)
+    }
+
+    fn schedule_queue(&self, level: Level) -> Result<QueueRef, TopicRefused> {
+        Ok(self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?)
+    }
+
+    /// Returns the queue of a group's dead letters, made when it is unknown.
+    pub(crate) fn dead_letter_queue(&self, group: &Group, now: Timestamp) -> Result<QueueRef, TopicRefused> {
+        let topic = self.topics.ensure(dead_letter_topic(group), &self.store, now)?;
+        Ok(topic.queue(QueueId(0), &self.store)?)
+    }
+}
+
+type More = Vec<(&'static str, String)>;
+
+/// What a copy says that waits for its next try.
+fn delayed(level: Level, topic: &TopicName, queue: QueueId) -> More {
+    vec![
+        (properties::DELAY, level.number().to_string()),
+        (properties::REAL_TOPIC, topic.to_string()),
+        (properties::REAL_QID, queue.to_string()),
+    ]
+}
+
+/// What a dead letter says of its origin.
+fn dead(record: &Record<'_>) -> More {
+    let topic = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
+    vec![
+        (properties::DLQ_ORIGIN_TOPIC, topic.to_owned()),
+        (properties::DLQ_ORIGIN_MESSAGE_ID, origin_id(record)),
+    ]
+}
+
+/// The id that a message's first copy had.
+fn origin_id(record: &Record<'_>) -> String {
+    let place = OffsetId { host: record.store_host(), offset: record.log_offset() };
+    record.property(properties::ORIGIN_MESSAGE_ID).map_or_else(|| place.to_string(), str::to_owned)
+}
+
+/// Properties of an earlier try that do not hold for the next one.
+const STALE: [&str; 5] = [
+    properties::DELAY,
+    properties::REAL_TOPIC,
+    properties::REAL_QID,
+    properties::DLQ_ORIGIN_TOPIC,
+    properties::DLQ_ORIGIN_MESSAGE_ID,
+];
+
+/// The properties of the original with where it came from, and `more`. The first topic and the first id stay.
+fn copied_properties(record: &Record<'_>, more: More) -> String {
+    let mut out = properties::PropertiesOut::default();
+    let kept = record.each_property().filter(|(name, _)| !STALE.contains(name));
+    kept.for_each(|(name, value)| out.push(name, value));
+    if record.property(properties::RETRY_TOPIC).is_none() {
+        out.push(properties::RETRY_TOPIC, record.topic());
+    }
+    if record.property(properties::ORIGIN_MESSAGE_ID).is_none() {
+        out.push(properties::ORIGIN_MESSAGE_ID, &origin_id(record));
+    }
+    more.iter().for_each(|(name, value)| out.push(name, value));
+    out.as_str().to_owned()
+}

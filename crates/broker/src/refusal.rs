@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every refusal as the code and the sentence that clients know. Faces use it through `?`. No match has a wildcard:
+//! a new reason does not compile until somebody decided what clients are told.
+
+use protocol::codes::ResponseCode;
+use protocol::filter::FilterError;
+use protocol::names::NameError;
+use remoting::Refusal;
+use store::{AppendError, ReadError};
+
+use crate::groups::GroupRefused;
+use crate::ops::heartbeat::ClientRefused;
+use crate::ops::offset::OffsetRefused;
+use crate::ops::pull::PullRefused;
+use crate::ops::query::QueryRefused;
+use crate::ops::send::SendRefused;
+use crate::ops::send_back::SendBackRefused;
+use crate::topics::TopicRefused;
+
+impl From<SendRefused> for Refusal {
+    fn from(refused: SendRefused) -> Refusal {
+        let code = match &refused {
+            SendRefused::BrokerNotWritable { .. } => ResponseCode::NO_PERMISSION,
+            // COMPAT: a topic name that is too long is the message's fault here, any other bad name the request's.
+            SendRefused::Topic(TopicRefused::BadName(NameError::TooLong { .. })) => {
+                ResponseCode::MESSAGE_ILLEGAL
+            }
+            SendRefused::Topic(TopicRefused::Append(error)) | SendRefused::Append(error) => {
+                return append(error);
+            }
+            SendRefused::Group(GroupRefused::Append(error)) => return append(error),
+            SendRefused::Topic(refused) => topic(refused),
+            SendRefused::Group(refused) => group(refused),
+            SendRefused::NoBody
+            | SendRefused::TooLarge { .. }
+            | SendRefused::PropertiesTooLarge { .. }
+            | SendRefused::PropertiesNotText
+            | SendRefused::KeyMissing
+            | SendRefused::BadBatch(_)
+            | SendRefused::BatchCount { .. }
+            | SendRefused::NotInBatch { .. }
+            | SendRefused::Timed => ResponseCode::MESSAGE_ILLEGAL,
+            SendRefused::Half => ResponseCode::NO_PERMISSION,
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<PullRefused> for Refusal {
+    fn from(refused: PullRefused) -> Refusal {
+        let code = match &refused {
+            PullRefused::BrokerNotReadable { .. }
+            | PullRefused::LiteForbidden { .. }
+            | PullRefused::BroadcastForbidden { .. } => ResponseCode::NO_PERMISSION,
+            PullRefused::Group(GroupRefused::Append(error)) => return append(error),
+            PullRefused::Topic(TopicRefused::Append(error)) => return append(error),
+            PullRefused::Group(refused) => group(refused),
+            PullRefused::Topic(refused) => topic(refused),
+            PullRefused::NoMembers { .. } | PullRefused::NoSubscription { .. } => {
+                ResponseCode::SUBSCRIPTION_NOT_EXIST
+            }
+            PullRefused::BadFilter { .. } => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+            PullRefused::FilterUnknown { .. } => ResponseCode::SYSTEM_ERROR,
+            PullRefused::Full { .. } => ResponseCode::SYSTEM_BUSY,
+            PullRefused::Read(error) => return read(error),
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<OffsetRefused> for Refusal {
+    fn from(refused: OffsetRefused) -> Refusal {
+        let code = match &refused {
+            OffsetRefused::NotFound => ResponseCode::QUERY_NOT_FOUND,
+            OffsetRefused::Group(GroupRefused::Append(error)) => return append(error),
+            OffsetRefused::Topic(TopicRefused::Append(error)) => return append(error),
+            OffsetRefused::Group(refused) => group(refused),
+            OffsetRefused::Topic(refused) => topic(refused),
+            OffsetRefused::TooMany { .. } => ResponseCode::INVALID_PARAMETER,
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<SendBackRefused> for Refusal {
+    fn from(refused: SendBackRefused) -> Refusal {
+        let code = match &refused {
+            SendBackRefused::BrokerNotWritable { .. } => ResponseCode::NO_PERMISSION,
+            SendBackRefused::Group(GroupRefused::Append(error)) | SendBackRefused::Append(error) => {
+                return append(error);
+            }
+            SendBackRefused::Topic(TopicRefused::Append(error)) => return append(error),
+            SendBackRefused::Group(refused) => group(refused),
+            SendBackRefused::Topic(refused) => topic(refused),
+            SendBackRefused::NotThere { .. } => ResponseCode::SYSTEM_ERROR,
+            SendBackRefused::Read(error) => return read(error),
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<QueryRefused> for Refusal {
+    fn from(refused: QueryRefused) -> Refusal {
+        let code = match &refused {
+            QueryRefused::NotFound => ResponseCode::QUERY_NOT_FOUND,
+            QueryRefused::NotThere { .. } => ResponseCode::SYSTEM_ERROR,
+            QueryRefused::Read(error) => return read(error),
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<ClientRefused> for Refusal {
+    fn from(refused: ClientRefused) -> Refusal {
+        let code = match &refused {
+            // COMPAT: not an empty list; clients skip a rebalance round on this code.
+            ClientRefused::NoMembers { .. } => ResponseCode::SYSTEM_ERROR,
+            ClientRefused::BadFilter(FilterError::Unsupported { .. }) => ResponseCode::SYSTEM_ERROR,
+            ClientRefused::BadFilter(FilterError::NoTag { .. }) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<TopicRefused> for Refusal {
+    fn from(refused: TopicRefused) -> Refusal {
+        match &refused {
+            TopicRefused::Append(error) => append(error),
+            other => Refusal::new(topic(other), refused.to_string()),
+        }
+    }
+}
+
+impl From<GroupRefused> for Refusal {
+    fn from(refused: GroupRefused) -> Refusal {
+        match &refused {
+            GroupRefused::Append(error) => append(error),
+            other => Refusal::new(group(other), refused.to_string()),
+        }
+    }
+}
+
+fn topic(refused: &TopicRefused) -> ResponseCode {
+    match refused {
+        TopicRefused::Missing { .. } => ResponseCode::TOPIC_NOT_EXIST,
+        TopicRefused::NotWritable { .. }
+        | TopicRefused::NotReadable { .. }
+        | TopicRefused::Reserved { .. } => ResponseCode::NO_PERMISSION,
+        TopicRefused::BadName(_) | TopicRefused::NoSuchQueue { .. } => ResponseCode::INVALID_PARAMETER,
+        TopicRefused::Queues(_) => ResponseCode::SYSTEM_ERROR,
+        TopicRefused::Append(error) => append(error).code,
+    }
+}
+
+fn group(refused: &GroupRefused) -> ResponseCode {
+    match refused {
+        GroupRefused::Missing { .. } => ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+        GroupRefused::Disabled { .. } => ResponseCode::NO_PERMISSION,
+        GroupRefused::BadName(_) => ResponseCode::INVALID_PARAMETER,
+        GroupRefused::Append(error) => append(error).code,
+    }
+}
+
+/// What a client is told when the store took nothing.
+///
+/// Busy is worth another try elsewhere, and the sentence starts as clients and operators know it. A full or broken
+/// disk is not a moment's trouble: 14, with the real reason.
+pub(crate) fn append(error: &AppendError) -> Refusal {
+    let (code, remark) = match error {
+        AppendError::TooLarge { .. } | AppendError::Record(_) => {
+            (ResponseCode::MESSAGE_ILLEGAL, format!("the message is illegal: {error}"))
+        }
+        AppendError::Busy { .. } => (
+            ResponseCode::SYSTEM_BUSY,
+            format!("[PC_SYNCHRONIZED]broker busy, start flow control for a while: {error}"),
+        ),
+        AppendError::Removed => (
+            ResponseCode::TOPIC_NOT_EXIST,
+            "the topic was removed a moment ago, apply first please!".to_owned(),
+        ),
+        AppendError::DiskFull { .. } | AppendError::Poisoned(_) | AppendError::Closed => {
+            (ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now: {error}"))
+        }
+    };
+    Refusal::new(code, remark)
+}
+
+/// What a client is told when the store could not read.
+pub(crate) fn read(error: &ReadError) -> Refusal {
+    let (code, remark) = match error {
+        ReadError::Busy { .. } => (ResponseCode::SYSTEM_BUSY, format!("[REJECTREQUEST] {error}")),
+        ReadError::Cold | ReadError::Io { .. } | ReadError::Damaged { .. } => {
+            (ResponseCode::SYSTEM_ERROR, error.to_string())
+        }
+        ReadError::Closed => {
+            (ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now: {error}"))
+        }
+    };
+    Refusal::new(code, remark)
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The topics of this broker: settings, permissions, and the handles of their queues. Called by every operation on
+//! a topic; a lookup is one hash and one counted reference. Settings are facts of the log, except for the topics
+//! that every broker has, which follow from its configuration.
+//! Invariants: a setting is part of the log before anyone sees it; a change raises the version with it, in the same
+//! record; a lookup creates nothing.
+
+mod system;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::body::TopicConfig;
+use protocol::data_version::DataVersion;
+use protocol::json;
+use protocol::names::{AUTO_CREATE_TOPIC, NameError, QueueId, TopicName};
+use stdx::{Timestamp, Watermark};
+use store::{AppendError, FactChange, QueueLimit, QueueRef, Store};
+
+use crate::config::BrokerConfig;
+use crate::facts;
+
+/// Bit of a permission: topics may be made from this one.
+pub const INHERIT: i32 = 1;
+/// Bit of a permission: messages may be sent.
+pub const WRITE: i32 = 2;
+/// Bit of a permission: messages may be read.
+pub const READ: i32 = 4;
+
+/// The queues of a topic whose handles are kept at hand; those beyond are looked up in the store.
+const HANDLES_MAX: usize = 1024;
+
+/// All topics of this broker.
+pub struct Topics {
+    table: RwLock<HashMap<TopicName, Arc<Topic>>>,
+    /// Held while a change goes to the log and into the table, so that changes have one order.
+    version: Mutex<DataVersion>,
+    /// Rises with each change, for whoever registers topics elsewhere.
+    changed: Watermark,
+}
+
+/// One topic as it is set now. A change makes a new one.
+pub struct Topic {
+    config: TopicConfig,
+    handles: Box<[OnceLock<QueueRef>]>,
+    turn: AtomicU32,
+}
+
+/// What an unknown topic is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Template {
+    /// The topic whose permission it inherits.
+    pub topic: Option<TopicName>,
+    /// How many queues the client would like.
+    pub queues: u32,
+    /// The flags it gets.
+    pub sys_flag: i32,
+}
+
+/// Why a topic cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicRefused {
+    /// There is no such topic, and it is not made by itself.
+    #[error("topic[{topic}] not exist, apply first please!")]
+    Missing {
+        /// Its name.
+        topic: TopicName,
+    },
+    /// The topic takes no messages.
+    #[error("sending to the topic[{topic}] is forbidden: its permission is {permission}")]
+    NotWritable {
+        /// Its name.
+        topic: TopicName,
+        /// What it is.
+        permission: i32,
+    },
+    /// The topic gives no messages.
+    #[error("the topic[{topic}] pulling message is forbidden: its permission is {permission}")]
+    NotReadable {
+        /// Its name.
+        topic: TopicName,
+        /// What it is.
+        permission: i32,
+    },
+    /// The topic belongs to the servers.
+    #[error("Sending message to topic[{topic}] is forbidden.")]
+    Reserved {
+        /// Its name.
+        topic: TopicName,
+    },
+    /// A topic cannot be called that.
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    /// The topic has no such queue.
+    #[error("queueId[{queue}] is illegal, topic:[{topic}] has {queues} queues")]
+    NoSuchQueue {
+        /// What was asked for.
+        queue: QueueId,
+        /// How many there are.
+        queues: u32,
+        /// Of which topic.
+        topic: TopicName,
+    },
+    /// The store has as many queues as it may have.
+    #[error(transparent)]
+    Queues(#[from] QueueLimit),
+    /// Its settings did not become part of the log.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl Topics {
+    /// Reads all settings back and adds the topics that every broker has.
+    pub(crate) fn open(store: &Store, config: &BrokerConfig, now: Timestamp) -> Topics {
+        let mut table: HashMap<TopicName, Arc<Topic>> = HashMap::new();
+        for (name, value) in store.facts(facts::TOPICS) {
+            match json::from_slice::<TopicConfig>(&value) {
+                Ok(topic) => drop(table.insert(topic.topic_name.clone(), Arc::new(Topic::new(topic)))),
+                Err(error) => {
+                    tracing::error!(topic = %String::from_utf8_lossy(&name), %error, "settings are not readable");
+                }
+            }
+        }
+        let version = store.fact(facts::VERSIONS, b"topics").and_then(|value| json::from_slice(&value).ok());
+        let topics = Topics {
+            table: RwLock::new(table),
+            version: Mutex::new(version.unwrap_or_else(|| DataVersion::new(now))),
+            changed: Watermark::default(),
+        };
+        topics.follow(config);
+        topics
+    }
+
+    /// Adds and removes the topics that follow from the configuration.
+    pub(crate) fn follow(&self, config: &BrokerConfig) {
+        let mut table = self.table.write();
+        for topic in system::topics(config) {
+            table.entry(topic.topic_name.clone()).or_insert_with(|| Arc::new(Topic::new(topic)));
+        }
+        if !config.creation.auto_create_topics {
+            table.remove(AUTO_CREATE_TOPIC);
+        }
+        drop(table);
+        self.changed.advance(self.changed.get() + 1);
+    }
+
+    /// Looks a topic up.
+    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        self.table.read().get(name).cloned()
+    }
+
+    /// Returns the topic to send to, made from its template when it is unknown.
+    pub(crate) fn for_write(
+        &self,
+        name: &TopicName,
+        template: &Template,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Arc<Topic>, TopicRefused> {
+        let topic = match self.get(name) {
+            Some(topic) => topic,
+            None => self.create_from(name, template, store, now)?,
+        };
+        if name.is_not_sendable() {
+            return Err(TopicRefused::Reserved { topic: name.clone() });
+        }
+        if topic.config.perm & WRITE == 0 {
+            return Err(TopicRefused::NotWritable { topic: name.clone(), permission: topic.config.perm });
+        }
+        Ok(topic)
+    }
+
+    /// Returns the topic to read from.
+    pub(crate) fn for_read(&self, name: &TopicName) -> Result<Arc<Topic>, TopicRefused> {
+        let topic = self.get(name).ok_or_else(|| TopicRefused::Missing { topic: name.clone() })?;
+        if topic.config.perm & READ == 0 {
+            return Err(TopicRefused::NotReadable { topic: name.clone(), permission: topic.config.perm });
+        }
+        Ok(topic)
+    }
+
+    /// Returns a topic that belongs to a group (retry, dead letters), made with `queues` when it is unknown.
+    pub(crate) fn ensure(
+        &self,
+        config: TopicConfig,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Arc<Topic>, TopicRefused> {
+        match self.get(&config.topic_name) {
+            Some(topic) => Ok(topic),
+            None => self.put(config, true, store, now),
+        }
+    }
+
+    /// Sets a topic, new or not.
+    pub fn update(
+        &self,
+        config: TopicConfig,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Arc<Topic>, TopicRefused> {
+        self.put(config, false, store, now)
+    }
+
+    /// Removes a topic with its settings and its messages; false when there was none.
+    pub fn remove(&self, name: &TopicName, store: &Store, now: Timestamp) -> Result<bool, TopicRefused> {
+        let mut version = self.version.lock();
+        if self.get(name).is_none() {
+            return Ok(false);
+        }
+        let mut next = *version;
+        next.advance(now, 0);
+        let gone = FactChange { kind: facts::TOPICS, key: name.as_bytes().to_vec(), value: None };
+        store.put_facts(&[gone, version_fact(&next)])?;
+        self.table.write().remove(name.as_str());
+        *version = next;
+        store.remove_topic(name)?;
+        self.changed.advance(self.changed.get() + 1);
+        tracing::info!(topic = %name, "topic removed");
+        Ok(true)
+    }
+
+    /// Returns all topics by name.
+    pub fn all(&self) -> Vec<Arc<Topic>> {
+        let mut all: Vec<Arc<Topic>> = self.table.read().values().cloned().collect();
+        all.sort_by(|one, other| one.name().cmp(other.name()));
+        all
+    }
+
+    /// Returns the version of the table.
+    pub fn version(&self) -> DataVersion {
+        *self.version.lock()
+    }
+
+    /// Rises with each change.
+    pub fn changed(&self) -> &Watermark {
+        &self.changed
+    }
+
+    fn create_from(
+        &self,
+        name: &TopicName,
+        template: &Template,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Arc<Topic>, TopicRefused> {
+        name.check()?;
+        let inherited = template.topic.as_ref().and_then(|topic| self.get(topic));
+        let config = match inherited.filter(|source| source.config.perm & INHERIT != 0) {
+            Some(source) => TopicConfig {
+                topic_filter_type: source.config.topic_filter_type,
+                topic_sys_flag: template.sys_flag,
+                ..TopicConfig::new(
+                    name.detached(),
+                    i32::try_from(template.queues).unwrap_or(i32::MAX).min(source.config.write_queue_nums),
+                    source.config.perm & !INHERIT,
+                )
+            },
+            None if name.is_retry() => TopicConfig {
+                topic_sys_flag: template.sys_flag,
+                ..TopicConfig::new(name.detached(), 1, READ | WRITE)
+            },
+            None => return Err(TopicRefused::Missing { topic: name.clone() }),
+        };
+        self.put(config, true, store, now)
+    }
+
+    /// Puts settings into the log and the table. With `only_new`, a topic that is there meanwhile wins.
+    fn put(
+        &self,
+        config: TopicConfig,
+        only_new: bool,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Arc<Topic>, TopicRefused> {
+        config.topic_name.check().or_else(|error| {
+            // A cluster or a host may be called what a client may not call a topic.
+            if self.get(&config.topic_name).is_some() { Ok(()) } else { Err(error) }
+        })?;
+        let mut version = self.version.lock();
+        if only_new && let Some(topic) = self.get(&config.topic_name) {
+            return Ok(topic);
+        }
+        let mut next = *version;
+        next.advance(now, 0);
+        let key = config.topic_name.as_bytes().to_vec();
+        let setting = FactChange { kind: facts::TOPICS, key, value: Some(json::to_vec(&config)) };
+        store.put_facts(&[setting, version_fact(&next)])?;
+        *version = next;
+        tracing::info!(topic = %config.topic_name, queues = config.write_queue_nums, "topic set");
+        let topic = Arc::new(Topic::new(config));
+        self.table.write().insert(topic.name().clone(), topic.clone());
+        self.changed.advance(self.changed.get() + 1);
+        Ok(topic)
+    }
+}
+
+fn version_fact(version: &DataVersion) -> FactChange {
+    FactChange { kind: facts::VERSIONS, key: b"topics".to_vec(), value: Some(json::to_vec(version)) }
+}
+
+impl Topic {
+    fn new(config: TopicConfig) -> Topic {
+        let queues = config.write_queue_nums.max(config.read_queue_nums);
+        let handles = usize::try_from(queues).unwrap_or(0).min(HANDLES_MAX);
+        let handles = (0..handles).map(|_| OnceLock::new()).collect();
+        Topic { config, handles, turn: AtomicU32::new(0) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &TopicName {
+        &self.config.topic_name
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &TopicConfig {
+        &self.config
+    }
+
+    /// How many queues there are to read.
+    pub fn read_queues(&self) -> u32 {
+        u32::try_from(self.config.read_queue_nums).unwrap_or(0)
+    }
+
+    /// How many queues there are to write.
+    pub fn write_queues(&self) -> u32 {
+        u32::try_from(self.config.write_queue_nums).unwrap_or(0)
+    }
+
+    /// True when only the latest message of a key is kept.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.config
+            .attributes
+            .get("cleanup.policy")
+            .is_some_and(|policy| policy.eq_ignore_ascii_case("COMPACTION"))
+    }
+
+    /// Returns the handle of a queue.
+    pub fn queue(&self, queue: QueueId, store: &Store) -> Result<QueueRef, QueueLimit> {
+        let Some(handle) = self.handles.get(queue.0 as usize) else {
+            return store.queue(self.name(), queue);
+        };
+        match handle.get() {
+            Some(known) => Ok(known.clone()),
+            None => {
+                let found = store.queue(self.name(), queue)?;
+                Ok(handle.get_or_init(|| found).clone())
+            }
+        }
+    }
+
+    /// Picks a queue for a sender that leaves the choice to us: each in its turn.
+    pub(crate) fn any_queue(&self) -> QueueId {
+        QueueId(self.turn.fetch_add(1, Ordering::Relaxed) % self.write_queues().max(1))
+    }
+}
