@@ -320,3 +320,23 @@ fn unescape(text: &str) -> String {
     plain.push_str(rest);
     plain
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_at_every_place_ends_a_plain_prefix_or_not() {
+        for byte in 0..=u8::MAX {
+            for at in 0..20 {
+                let mut bytes = [b'a'; 20];
+                bytes[at] = byte;
+                let special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                assert_eq!(plain_prefix(&bytes), if special { at } else { 20 }, "{byte:#x} at {at}");
+                // what stands behind the first one changes nothing
+                bytes[at..].fill(byte);
+                assert_eq!(plain_prefix(&bytes), if special { at } else { 20 }, "{byte:#x} from {at}");
+            }
+        }
+    }
+}
