@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. A message as it reaches the application: the stored record with its body unpacked.
+//! In: the bytes of a pull, a query or a server's request. Out: messages that share those bytes.
+//! Invariant: a body is never unpacked beyond the largest message; one that cannot be unpacked is handed on as it is,
+//! so that a broken message cannot block its queue unseen.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use protocol::compress::{self, Codec};
+use protocol::filter::Filter;
+use protocol::names::{BrokerName, ByteStr, LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::record::{self, Record, RecordError};
+use protocol::{caps, ids, properties};
+use stdx::Timestamp;
+
+use crate::queue::Queue;
+
+/// A received message.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The topic it was sent to; for a redelivery not the retry topic it came from.
+    pub topic: TopicName,
+    /// The queue it was read from.
+    pub queue: Queue,
+    /// Its place in that queue.
+    pub offset: QueueOffset,
+    /// Its place in the broker's log.
+    pub log_offset: LogOffset,
+    /// The application's own flag.
+    pub flag: i32,
+    /// The system flag; the compression bit stays set only where the body could not be unpacked.
+    pub sys_flag: i32,
+    /// When the producer made it.
+    pub born_at: Timestamp,
+    /// Where the producer was.
+    pub born_host: SocketAddr,
+    /// When the broker stored it.
+    pub stored_at: Timestamp,
+    /// The broker that stored it.
+    pub store_host: SocketAddr,
+    /// How often delivery failed before.
+    pub reconsume_times: u32,
+    /// What it says.
+    pub body: Bytes,
+    properties: Bytes,
+}
+
+impl Received {
+    /// Reads all messages of a body that `filter` lets pass; `broker` is who sent it.
+    pub(crate) fn list(
+        body: &Bytes,
+        broker: &BrokerName,
+        filter: &Filter,
+    ) -> Result<Vec<Received>, RecordError> {
+        let mut messages = Vec::new();
+        for record in record::iterate(body) {
+            let record = record?;
+            if filter.by_record(&record) {
+                messages.push(Received::new(&record, body, broker));
+            }
+        }
+        Ok(messages)
+    }
+
+    fn new(record: &Record<'_>, source: &Bytes, broker: &BrokerName) -> Received {
+        let (body, sys_flag) = unpack(record, source);
+        let text = |part: &str| ByteStr::from_utf8(source.slice_ref(part.as_bytes())).unwrap_or_default();
+        let from = TopicName::stored(text(record.topic()));
+        let origin = record.property(properties::RETRY_TOPIC).map(|topic| TopicName::stored(text(topic)));
+        Received {
+            topic: origin.filter(|_| from.is_retry()).unwrap_or_else(|| from.clone()),
+            queue: Queue { topic: from, broker: broker.clone(), id: record.queue() },
+            offset: record.queue_offset(),
+            log_offset: record.log_offset(),
+            flag: record.flag(),
+            sys_flag,
+            born_at: record.born_at(),
+            born_host: record.born_host(),
+            stored_at: record.stored_at(),
+            store_host: record.store_host(),
+            reconsume_times: record.reconsume().try_into().unwrap_or(0),
+            body,
+            properties: source.slice_ref(record.properties()),
+        }
+    }
+
+    /// The id its producer gave it; the place in the log where it has none.
+    pub fn id(&self) -> String {
+        self.property(properties::UNIQ_KEY).map_or_else(|| self.offset_id(), str::to_owned)
+    }
+
+    /// The id that names broker and place in the log.
+    pub fn offset_id(&self) -> String {
+        ids::OffsetId { host: self.store_host, offset: self.log_offset }.to_string()
+    }
+
+    /// The value of a property.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        properties::get(self.text(), name)
+    }
+
+    /// All properties in their stored order.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        properties::iter(self.text())
+    }
+
+    /// The text form of all properties; empty where it is no text.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.properties).unwrap_or_default()
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> Option<&str> {
+        self.property(properties::TAGS)
+    }
+
+    /// The keys it can be found by.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.property(properties::KEYS).unwrap_or_default().split(' ').filter(|key| !key.is_empty())
+    }
+
+    /// The number of its queue.
+    pub fn queue_id(&self) -> QueueId {
+        self.queue.id
+    }
+}
+
+/// Returns the body and the system flag that goes with it.
+fn unpack(record: &Record<'_>, source: &Bytes) -> (Bytes, i32) {
+    let stored = source.slice_ref(record.body());
+    let Some(codec) = Codec::of(record.sys_flag()).filter(|_| record.is_compressed()) else {
+        return (stored, record.sys_flag());
+    };
+    match compress::decompress(codec, &stored, caps::MAX_MESSAGE) {
+        Ok(body) => (body.into(), record.sys_flag() & !record::COMPRESSED),
+        Err(error) => {
+            tracing::warn!(topic = record.topic(), offset = %record.queue_offset(), %error, "cannot unpack a body");
+            (stored, record.sys_flag())
+        }
+    }
+}
