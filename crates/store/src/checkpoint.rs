@@ -203,8 +203,8 @@ pub(crate) fn find(dir: &Path, disk: &Arc<dyn Disk>, generation: u64) -> Result<
     let len = file.len().map_err(ViewError::disk("measure", &path))?;
     let mut header = [0; FILE_HEADER];
     read_exact_at(&*file, &mut header, 0).map_err(|error| ViewError::damaged(&path, error.to_string()))?;
-    let shape = shape_of(&header, generation)
-        .ok_or_else(|| ViewError::damaged(&path, "its header is unreadable"))?;
+    let shape =
+        shape_of(&header, generation).ok_or_else(|| ViewError::damaged(&path, "its header is unreadable"))?;
     let mut chain = Chain::start(&header);
     let mut complete = None;
     let (mut frames, mut full_len) = (Vec::new(), 0);
@@ -228,8 +228,7 @@ pub(crate) fn find(dir: &Path, disk: &Arc<dyn Disk>, generation: u64) -> Result<
         file.sync_data().map_err(ViewError::disk("sync", &path))?;
     }
     let dir = dir.to_path_buf();
-    let file =
-        CheckpointFile { dir, disk: disk.clone(), file, generation, is_named: true, chain, full_len };
+    let file = CheckpointFile { dir, disk: disk.clone(), file, generation, is_named: true, chain, full_len };
     Ok(Found { file, shape, frames, torn })
 }
 

@@ -1,12 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The log: append, read, recover, retain, and the views derived from it. No network, no async runtime.
+//! Start with [`Store`]; `watermarks.rs` has the invariants, `docs/format` the bytes on disk.
 
 pub mod disk;
 
+mod append;
 mod arena;
 mod checkpoint;
+mod cold;
+mod config;
+mod dispatch;
+mod drain;
+mod error;
 mod facts;
+mod flush;
+mod health;
 mod keys;
+mod lock;
+mod log;
+mod metrics;
 mod queue;
 mod queues;
+mod read;
+mod recovery;
+mod retention;
+mod segment;
+mod stage;
+mod store;
 mod views;
+mod watermarks;
+
+pub use append::{Appended, Draft};
+pub use cold::Answer;
+pub use config::{Durability, RetentionConfig, StoreConfig};
+pub use error::{AppendError, OpenError, ReadError, Settled};
+pub use facts::{FACTS_TOPIC, FactChange, FactKind};
+pub use metrics::Metrics;
+pub use queue::{Boundary, Entry, QueueRef};
+pub use queues::QueueLimit;
+pub use read::{Batch, Bounds, Read, ReadLimit};
+pub use recovery::{Damage, Opened};
+pub use store::{Store, Usage};
+pub use views::{Arrival, Difference, ViewError, ViewsUsage};
+pub use watermarks::Watermarks;

@@ -243,6 +243,8 @@ impl Queue {
             _ => {}
         }
         let target = self.search(arena, first, end, |_, entry| entry.log >= log);
+        // Holes in front are worth nothing, and a replay from the new start would not know of them.
+        let target = self.entry_at_or_after(arena, target).map_or(end, |(at, _)| at.min(end));
         let mut state = self.state.lock();
         // Dispatch may have added entries meanwhile; they are newer than what is dropped.
         let end = self.dispatched.load(Ordering::Acquire);

@@ -112,9 +112,8 @@ impl Queues {
     /// covers the append of the removal.
     pub(crate) fn detach(&self, topic: &str) {
         let removed = self.shard(topic).write().remove(topic);
-        let entry = removed.unwrap_or_else(|| {
-            Arc::new(Topic { name: TopicName::stored(topic), queues: RwLock::default() })
-        });
+        let entry = removed
+            .unwrap_or_else(|| Arc::new(Topic { name: TopicName::stored(topic), queues: RwLock::default() }));
         for queue in entry.queues.read().iter() {
             queue.0.detach();
         }
@@ -198,7 +197,12 @@ impl Topic {
         queues.binary_search_by_key(&queue, number).ok().map(|index| queues[index].clone())
     }
 
-    fn find_or_create(&self, queue: QueueId, count: &AtomicUsize, limit: usize) -> Result<QueueRef, QueueLimit> {
+    fn find_or_create(
+        &self,
+        queue: QueueId,
+        count: &AtomicUsize,
+        limit: usize,
+    ) -> Result<QueueRef, QueueLimit> {
         let mut queues = self.queues.write();
         match queues.binary_search_by_key(&queue, number) {
             Ok(index) => Ok(queues[index].clone()),

@@ -174,7 +174,12 @@ impl Views {
         }
     }
 
-    fn apply_change(&self, applied: &mut Applied, change: &Change<'_>, at: LogOffset) -> Result<(), ViewError> {
+    fn apply_change(
+        &self,
+        applied: &mut Applied,
+        change: &Change<'_>,
+        at: LogOffset,
+    ) -> Result<(), ViewError> {
         match change.kind {
             FactKind::REMOVE_TOPIC => {
                 if let Ok(topic) = str::from_utf8(change.key) {
@@ -290,6 +295,9 @@ impl Views {
         self.facts.put_ahead(changes, at);
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Apache gives prepared and rolled-back transaction records of old stores no place in a queue. Ours always have
 /// one, so the record takes its slot exactly when it fits.

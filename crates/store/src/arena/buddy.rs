@@ -68,8 +68,8 @@ impl Buddy {
     pub(crate) fn grow(&mut self, by: u32) {
         assert!(by.is_multiple_of(BLOCK_UNITS), "an arena grows by whole blocks");
         let end = self.end.checked_add(by).expect("the arena's owner keeps its size below the address space");
-        self.give_span(self.end, end);
-        self.end = end;
+        let start = std::mem::replace(&mut self.end, end);
+        self.give_span(start, end);
     }
 
     /// Takes the lowest free part of `class`, splitting a larger one if need be.
@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn refuses_parts_that_overlap() {
-        let check = |used: &[(u32, u8)]| Buddy::with_used(BLOCK_UNITS, &mut used.to_vec()).err().map(|e| e.unit);
+        let check =
+            |used: &[(u32, u8)]| Buddy::with_used(BLOCK_UNITS, &mut used.to_vec()).err().map(|e| e.unit);
         assert_eq!(check(&[(0, 2), (4, 0)]), None);
         assert_eq!(check(&[(0, 2), (3, 0)]), Some(3), "inside the one before");
         assert_eq!(check(&[(2, 2)]), Some(2), "not aligned");

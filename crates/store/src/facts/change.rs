@@ -150,7 +150,11 @@ mod tests {
     fn any_change() -> impl Strategy<Value = FactChange> {
         let key = proptest::collection::vec(any::<u8>(), 0..40);
         let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200));
-        (any::<u8>(), key, value).prop_map(|(kind, key, value)| FactChange { kind: FactKind(kind), key, value })
+        (any::<u8>(), key, value).prop_map(|(kind, key, value)| FactChange {
+            kind: FactKind(kind),
+            key,
+            value,
+        })
     }
 
     #[test]

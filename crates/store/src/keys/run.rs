@@ -80,7 +80,8 @@ impl Run {
         let file = disk.open(&path, OpenMode::Read).map_err(ViewError::disk("open", &path))?;
         let mut head = [0; HEADER];
         read_exact_at(&*file, &mut head, 0).map_err(|error| ViewError::damaged(&path, error.to_string()))?;
-        let head = Head::decode(&head, id).ok_or_else(|| ViewError::damaged(&path, "its head is unreadable"))?;
+        let head =
+            Head::decode(&head, id).ok_or_else(|| ViewError::damaged(&path, "its head is unreadable"))?;
         let mut tail = vec![0; head.blocks() * FENCE + 4];
         read_exact_at(&*file, &mut tail, head.fences_at())
             .map_err(|error| ViewError::damaged(&path, error.to_string()))?;
@@ -150,7 +151,11 @@ impl Run {
     }
 
     /// Visits every entry, for comparison.
-    pub(crate) fn each(&self, disk: &Arc<dyn Disk>, visit: &mut dyn FnMut(KeyEntry)) -> Result<(), ViewError> {
+    pub(crate) fn each(
+        &self,
+        disk: &Arc<dyn Disk>,
+        visit: &mut dyn FnMut(KeyEntry),
+    ) -> Result<(), ViewError> {
         let file = disk.open(&self.path, OpenMode::Read).map_err(ViewError::disk("open", &self.path))?;
         for block in 0..self.fences.len() {
             self.block(&file, block)?.into_iter().for_each(&mut *visit);

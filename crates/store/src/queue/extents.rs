@@ -102,9 +102,8 @@ impl Extents {
         let rises = self.0.windows(2).all(|pair| pair[0].base < pair[1].base);
         let bases = self.0.iter().skip(1).map(|extent| extent.base).chain([end]);
         let fits = self.0.iter().zip(bases).all(|(extent, next)| {
-            let fits = |part: Part| {
-                part.class < buddy::CLASSES && next - extent.base <= u64::from(part.entries())
-            };
+            let fits =
+                |part: Part| part.class < buddy::CLASSES && next - extent.base <= u64::from(part.entries());
             next > extent.base && extent.part.is_none_or(fits)
         });
         rises && fits

@@ -48,12 +48,8 @@ impl Views {
         let loaded = match newest.map(|generation| Loader::load(&config, disk, generation, log_start)) {
             None => None,
             Some(Ok((loader, torn))) => {
-                opened = ViewsOpened {
-                    resume: loader.commit.upto,
-                    from_checkpoint: true,
-                    torn,
-                    damage: None,
-                };
+                opened =
+                    ViewsOpened { resume: loader.commit.upto, from_checkpoint: true, torn, damage: None };
                 Some(loader)
             }
             // A disk that cannot be read is for the operator to mend, not to be taken for damage.
@@ -72,6 +68,10 @@ impl Views {
             Some(loader) => loader.into_views(config, disk, next_generation),
             None => Views::empty(config, disk, next_generation, log_start)?,
         };
+        if views.first() < log_start {
+            // The log was cut after the last checkpoint, or while a crash came in between.
+            views.retain(log_start);
+        }
         Ok((views, opened))
     }
 
@@ -121,7 +121,8 @@ fn stale(dir: &Path, disk: &Arc<dyn Disk>, loaded: Option<&Loader>) -> Result<Ve
         needed.extend(loader.runs.iter().map(|&id| run::name(id)));
         needed.extend((0..loader.commit.arena_files as usize).map(arena::name));
     }
-    let is_ours = |name: &str| ["checkpoint-", "keys-", "arena-"].iter().any(|prefix| name.starts_with(prefix));
+    let is_ours =
+        |name: &str| ["checkpoint-", "keys-", "arena-"].iter().any(|prefix| name.starts_with(prefix));
     needed.sort_unstable();
     let names = disk.list(dir).map_err(ViewError::disk("list", dir))?.into_iter().map(|entry| entry.name);
     // Unfinished checkpoints are listed by the caller.

@@ -51,10 +51,11 @@ impl<'a> Marks<'a> {
         let stored_at = record.stored_at().0;
         let tokens = self.keys.split(|&byte| byte == b' ').filter(|token| !token.is_empty());
         let unique = (!self.unique.is_empty()).then_some(self.unique);
-        unique
-            .into_iter()
-            .chain(tokens)
-            .map(move |key| KeyEntry { hash: hash::of_key(topic_hash, key), log, stored_at })
+        unique.into_iter().chain(tokens).map(move |key| KeyEntry {
+            hash: hash::of_key(topic_hash, key),
+            log,
+            stored_at,
+        })
     }
 
     /// True when [`Marks::keys`] is not empty.

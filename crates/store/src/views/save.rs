@@ -221,11 +221,7 @@ impl Views {
         }
     }
 
-    fn write_queues(
-        &self,
-        file: &mut CheckpointFile,
-        queues: &[QueueRef],
-    ) -> Result<(), ViewError> {
+    fn write_queues(&self, file: &mut CheckpointFile, queues: &[QueueRef]) -> Result<(), ViewError> {
         let mut frames = Frames::default();
         let generation = file.generation();
         {
@@ -287,13 +283,7 @@ impl Views {
     }
 }
 
-fn push_queue(
-    queue: &Queue,
-    generation: u64,
-    unknown_only: bool,
-    next_slot: &mut u64,
-    frames: &mut Frames,
-) {
+fn push_queue(queue: &Queue, generation: u64, unknown_only: bool, next_slot: &mut u64, frames: &mut Frames) {
     let slot = || {
         *next_slot += 1;
         *next_slot - 1

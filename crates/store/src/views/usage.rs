@@ -116,7 +116,11 @@ impl fmt::Display for ViewsUsage {
         let (all, full) = self.checkpoint_bytes;
         writeln!(f, "checkpoint {}, of which {} are the full one", bytes(all), bytes(full))?;
         let memory = bytes(self.queue_memory as u64);
-        writeln!(f, "{} topics, {} queues, {} entries, {memory} in memory", self.topics, self.queues, self.entries)?;
+        writeln!(
+            f,
+            "{} topics, {} queues, {} entries, {memory} in memory",
+            self.topics, self.queues, self.entries
+        )?;
         let arena = &self.arena;
         writeln!(
             f,

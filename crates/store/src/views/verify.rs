@@ -23,7 +23,9 @@ pub enum Difference {
     #[error("fact of kind {kind}, key {key}: the views and the log disagree")]
     Fact { kind: u8, key: String },
     /// Key entries of a stretch of the log that differ.
-    #[error("key index, log from {from} on: the views hold {found} entries, the log says {expected}, or others")]
+    #[error(
+        "key index, log from {from} on: the views hold {found} entries, the log says {expected}, or others"
+    )]
     Keys { from: LogOffset, found: u64, expected: u64 },
 }
 

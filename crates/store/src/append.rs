@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The sequencer: the only lock on the write path. Called by `Store::append`; decides the order of everything.
+//!
+//! Under the lock there is no system call and no page fault, and in the steady state no allocation: queue offsets
+//! and log offsets are reserved, the encoded records are completed and copied into the stage. Encoding and its
+//! checksum happen before, in a buffer of the calling thread; waking others happens after.
+//!
+//! Invariants: the records of one append are adjacent, in one stage and in one segment, and are published
+//! together; a queue's offsets are handed out in log order, gapless; store times never fall along the log;
+//! after the last record of a segment there is room for a filler.
+
+use std::cell::RefCell;
+use std::iter;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::names::{LogOffset, QueueOffset};
+use protocol::record;
+use stdx::Timestamp;
+
+use crate::disk::TapeWriter;
+use crate::error::AppendError;
+use crate::log::Log;
+use crate::queue::QueueRef;
+use crate::stage::Stage;
+
+/// One message on its way to a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// Where it goes.
+    pub queue: &'a QueueRef,
+    /// What goes there. Topic and queue id are the queue's.
+    pub message: record::Message<'a>,
+}
+
+/// Where appended messages went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The first record.
+    pub start: LogOffset,
+    /// One past the last record: what to wait for.
+    pub end: LogOffset,
+    /// The offset of the first message in its queue.
+    pub first_queue_offset: QueueOffset,
+    /// When, by the store's clock.
+    pub stored_at: Timestamp,
+    rest: Vec<LogOffset>,
+}
+
+impl Appended {
+    /// The start of every record, in the order of the drafts.
+    pub fn starts(&self) -> impl Iterator<Item = LogOffset> + '_ {
+        iter::once(self.start).chain(self.rest.iter().copied())
+    }
+}
+
+/// Encoded records, one behind the other.
+#[derive(Default)]
+pub(crate) struct Encoded {
+    bytes: Vec<u8>,
+    /// One past each record.
+    ends: Vec<usize>,
+}
+
+/// A buffer larger than this is given back after use.
+const KEEP: usize = 1 << 20;
+
+thread_local! {
+    static ENCODED: RefCell<Encoded> = RefCell::default();
+}
+
+/// Lends `with` an empty buffer of this thread.
+pub(crate) fn with_buffer<T>(with: impl FnOnce(&mut Encoded) -> T) -> T {
+    ENCODED.with_borrow_mut(|encoded| {
+        let out = with(encoded);
+        encoded.bytes.clear();
+        encoded.ends.clear();
+        encoded.bytes.shrink_to(KEEP);
+        encoded.ends.shrink_to(KEEP / 64);
+        out
+    })
+}
+
+impl Encoded {
+    /// Adds a message with holes for what only the log knows.
+    pub(crate) fn push(&mut self, message: &record::Message<'_>) -> Result<(), AppendError> {
+        record::encode(message, &mut self.bytes)?;
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn complete(&mut self, index: usize, log: LogOffset, queue: QueueOffset, now: Timestamp) {
+        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous]);
+        record::patch(&mut self.bytes[start..self.ends[index]], log, queue, now);
+    }
+}
+
+/// Why an append has to be tried again after something slow was done outside the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// No spare stage is prepared.
+    Stage,
+    /// No next segment is prepared.
+    Segment,
+}
+
+/// What came of one try.
+pub(crate) enum Outcome {
+    Appended(Appended),
+    Removed,
+    Needs(Needs),
+}
+
+pub(crate) struct Sequencer {
+    head: Mutex<Head>,
+}
+
+struct Head {
+    stage: Arc<Stage>,
+    writer: TapeWriter,
+    /// Where the next record goes.
+    next: u64,
+    segment_end: u64,
+    last_stored: Timestamp,
+}
+
+impl Sequencer {
+    /// Continues the log at `next`, in a stage that begins there, in a segment that ends at `segment_end`.
+    pub(crate) fn new(
+        (writer, stage): (TapeWriter, Arc<Stage>),
+        next: u64,
+        segment_end: u64,
+        last_stored: Timestamp,
+    ) -> Sequencer {
+        assert_eq!(stage.base(), next, "the first stage begins at the end of the log");
+        Sequencer { head: Mutex::new(Head { stage, writer, next, segment_end, last_stored }) }
+    }
+
+    /// Reserves, completes, copies and publishes. `under_lock` runs before anyone else can append.
+    pub(crate) fn append<'q>(
+        &self,
+        log: &Log,
+        encoded: &mut Encoded,
+        queues: impl Iterator<Item = &'q QueueRef> + Clone,
+        now: Timestamp,
+        under_lock: impl FnOnce(&Appended),
+    ) -> Outcome {
+        let mut head = self.head.lock();
+        if queues.clone().any(QueueRef::is_detached) {
+            return Outcome::Removed;
+        }
+        if let Err(needs) = head.make_room(log, encoded.len()) {
+            return Outcome::Needs(needs);
+        }
+        let mut appended = head.reserve(encoded, queues, now);
+        head.writer.write(&encoded.bytes);
+        head.writer.publish();
+        head.next = appended.end.0;
+        under_lock(&appended);
+        drop(head);
+        let later = encoded.ends[..encoded.ends.len() - 1].iter();
+        appended.rest.extend(later.map(|end| LogOffset(appended.start.0 + *end as u64)));
+        Outcome::Appended(appended)
+    }
+}
+
+impl Head {
+    /// Moves on to a stage and a segment with room for `len` bytes and a filler.
+    fn make_room(&mut self, log: &Log, len: usize) -> Result<(), Needs> {
+        let needed = len + record::BLANK_MIN;
+        if self.next + needed as u64 > self.segment_end {
+            let next_segment = log.segment(self.segment_end).ok_or(Needs::Segment)?;
+            let stage = log.stages().next(self.segment_end).ok_or(Needs::Stage)?;
+            self.fill_segment();
+            (self.next, self.segment_end) = (next_segment.base, next_segment.end());
+            self.enter(stage);
+        } else if needed > self.writer.room() {
+            let stage = log.stages().next(self.next).ok_or(Needs::Stage)?;
+            self.enter(stage);
+        }
+        assert!(needed <= self.writer.room(), "the caller limits an append to a stage");
+        Ok(())
+    }
+
+    /// Ends the segment as Apache does; the bytes behind the filler's head stay as they are, zero.
+    fn fill_segment(&mut self) {
+        let len = usize::try_from(self.segment_end - self.next).expect("a segment is below 2 GiB");
+        self.writer.write(&record::blank(len));
+        self.writer.publish();
+    }
+
+    fn enter(&mut self, (writer, stage): (TapeWriter, Arc<Stage>)) {
+        (self.writer, self.stage) = (writer, stage);
+        assert_eq!(self.stage.base(), self.next, "a stage begins where the last one ended");
+    }
+
+    /// Hands out queue offsets and log offsets in one order.
+    fn reserve<'q>(
+        &mut self,
+        encoded: &mut Encoded,
+        queues: impl Iterator<Item = &'q QueueRef>,
+        now: Timestamp,
+    ) -> Appended {
+        let stored_at = now.max(self.last_stored);
+        self.last_stored = stored_at;
+        let mut appended = Appended {
+            start: LogOffset(self.next),
+            end: LogOffset(self.next + encoded.len() as u64),
+            first_queue_offset: QueueOffset(0),
+            stored_at,
+            rest: Vec::new(),
+        };
+        let mut at = self.next;
+        for (index, queue) in queues.enumerate() {
+            let offset = queue.reserve(1);
+            encoded.complete(index, LogOffset(at), offset, stored_at);
+            if index == 0 {
+                appended.first_queue_offset = offset;
+            }
+            at = self.next + encoded.ends[index] as u64;
+        }
+        assert_eq!(at, appended.end.0, "one queue for each record");
+        appended
+    }
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a queue offset to the bytes of messages. Called for every pull; hot data is leased from stages without a copy.
+//!
+//! A read that may not wait answers [`ReadError::Cold`] when its first message is neither in a stage nor cached by
+//! the system; the caller then asks the store's readers.
+//! Invariants: nothing at or past `dispatched` is returned; a message whose tag hash fits but whose tag does not is
+//! left out; the first message that fits is returned whatever its size; `next` is past everything looked at.
+
+use bytes::Bytes;
+use protocol::filter::Filter;
+use protocol::names::{LogOffset, QueueOffset};
+use protocol::record::Record;
+
+use crate::error::ReadError;
+use crate::log::{Access, Log};
+use crate::queue::{Entry, QueueRef};
+use crate::views::Views;
+
+/// How much one read returns at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes; the first message may be larger.
+    pub bytes: usize,
+}
+
+/// Which offsets a queue has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first that is still there.
+    pub first: QueueOffset,
+    /// One past the last that may be read.
+    pub next: QueueOffset,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// Messages.
+    Found(Batch),
+    /// Nothing yet: the offset is the next one to come.
+    AtTail(Bounds),
+    /// The offset is not in the queue.
+    Beyond(Bounds),
+    /// Messages are there, but none that the filter lets through.
+    Filtered {
+        /// Where to read on.
+        next: QueueOffset,
+        /// The queue's offsets.
+        bounds: Bounds,
+    },
+}
+
+/// Messages, in order, as they lie in the log.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Whole records, one or more a slice.
+    pub slices: Vec<Bytes>,
+    /// How many records.
+    pub count: usize,
+    /// How many bytes.
+    pub bytes: usize,
+    /// Where to read on.
+    pub next: QueueOffset,
+    /// The queue's offsets.
+    pub bounds: Bounds,
+}
+
+impl Read {
+    /// The queue's offsets when it was read.
+    pub fn bounds(&self) -> Bounds {
+        match self {
+            Read::Found(batch) => batch.bounds,
+            Read::AtTail(bounds) | Read::Beyond(bounds) | Read::Filtered { bounds, .. } => *bounds,
+        }
+    }
+}
+
+/// How many entries are looked at by one read when the filter lets none through.
+const LOOK_MAX: u64 = 16_384;
+/// How many entries are taken from the queue at once.
+const ENTRIES: usize = 256;
+
+/// Reads from one queue.
+pub(crate) fn read(
+    log: &Log,
+    views: &Views,
+    queue: &QueueRef,
+    from: QueueOffset,
+    limit: ReadLimit,
+    filter: &Filter,
+    access: Access,
+) -> Result<Read, ReadError> {
+    // `next` is read first: `first` may rise meanwhile, never past it.
+    let next = queue.dispatched();
+    let bounds = Bounds { first: queue.first().min(next), next };
+    if from == bounds.next {
+        return Ok(Read::AtTail(bounds));
+    }
+    if from < bounds.first || from > bounds.next {
+        return Ok(Read::Beyond(bounds));
+    }
+    let mut gather = Gather { log, filter, access, limit, held: None, out: Vec::new(), count: 0, bytes: 0 };
+    let mut entries = Vec::new();
+    let mut at = from;
+    let mut outcome = Ok(());
+    while outcome.is_ok() && at < next && at.0 - from.0 < LOOK_MAX && !gather.is_full() {
+        entries.clear();
+        let want = (next.0 - at.0).min(ENTRIES.min(limit.messages.max(16)) as u64) as usize;
+        views.entries(queue, at, want, &mut entries);
+        if entries.is_empty() {
+            // Retention passed by.
+            break;
+        }
+        let dealt;
+        (dealt, outcome) = gather.take(&entries);
+        at.0 += dealt as u64;
+        if dealt < entries.len() {
+            break;
+        }
+    }
+    if gather.count == 0 {
+        outcome?;
+    }
+    Ok(match gather.count {
+        0 if at == from => Read::Beyond(Bounds { first: queue.first(), ..bounds }),
+        0 => Read::Filtered { next: at, bounds },
+        count => Read::Found(Batch { slices: gather.out, count, bytes: gather.bytes, next: at, bounds }),
+    })
+}
+
+/// Collects the bytes of entries.
+struct Gather<'a> {
+    log: &'a Log,
+    filter: &'a Filter,
+    access: Access,
+    limit: ReadLimit,
+    /// The end of a stage that was leased last, and where in the log it begins.
+    held: Option<(u64, Bytes)>,
+    out: Vec<Bytes>,
+    count: usize,
+    bytes: usize,
+}
+
+/// Adjacent records that are fetched together.
+struct Run {
+    start: u64,
+    end: u64,
+    count: usize,
+    /// The place in the entries of its last record, plus one.
+    upto: usize,
+}
+
+impl Gather<'_> {
+    fn is_full(&self) -> bool {
+        self.count > 0 && (self.count >= self.limit.messages || self.bytes >= self.limit.bytes)
+    }
+
+    /// Takes messages of `entries` until full or until one cannot be had; returns how many entries were dealt with.
+    fn take(&mut self, entries: &[Entry]) -> (usize, Result<(), ReadError>) {
+        let mut dealt = 0;
+        while dealt < entries.len() && !self.is_full() {
+            let (passed, run) = self.next_run(&entries[dealt..]);
+            let Some(run) = run else { return (dealt + passed, Ok(())) };
+            if let Err(e) = self.fetch(&run) {
+                return (dealt + passed, Err(e));
+            }
+            dealt += run.upto;
+        }
+        (dealt, Ok(()))
+    }
+
+    /// Finds the next records to fetch together, and how many entries in front of them are passed over.
+    fn next_run(&self, entries: &[Entry]) -> (usize, Option<Run>) {
+        let passes = |entry: &Entry| !entry.is_hole() && self.filter.by_entry(entry.tag_hash);
+        let Some(passed) = entries.iter().position(passes) else { return (entries.len(), None) };
+        let mut run =
+            Run { start: entries[passed].log.0, end: entries[passed].log.0, count: 0, upto: passed };
+        for entry in entries[passed..].iter().take_while(|entry| passes(entry)) {
+            let (count, bytes) = (self.count + run.count, self.bytes + (run.end - run.start) as usize);
+            let fits = count == 0
+                || (count < self.limit.messages && bytes + entry.size as usize <= self.limit.bytes);
+            if !fits || entry.log.0 != run.end {
+                break;
+            }
+            run.end += u64::from(entry.size);
+            run.count += 1;
+            run.upto += 1;
+        }
+        (passed, (run.count > 0).then_some(run))
+    }
+
+    /// Adds all of a run or, on an error, nothing.
+    fn fetch(&mut self, run: &Run) -> Result<(), ReadError> {
+        let (slices, count, bytes) = (self.out.len(), self.count, self.bytes);
+        let outcome = self.fetch_parts(run);
+        if outcome.is_err() {
+            self.out.truncate(slices);
+            (self.count, self.bytes) = (count, bytes);
+        }
+        outcome
+    }
+
+    fn fetch_parts(&mut self, run: &Run) -> Result<(), ReadError> {
+        let mut at = run.start;
+        while at < run.end {
+            let part = self.part(at, run.end)?;
+            let len = part.len();
+            match self.filter {
+                Filter::All => self.out.push(part),
+                _ => self.keep_matching(at, &part)?,
+            }
+            at += len as u64;
+        }
+        if matches!(self.filter, Filter::All) {
+            self.count += run.count;
+            self.bytes += (run.end - run.start) as usize;
+        }
+        Ok(())
+    }
+
+    /// Bytes from `at` up to `end` or less, from what is leased already where that is possible.
+    fn part(&mut self, at: u64, end: u64) -> Result<Bytes, ReadError> {
+        let covers = |held: &Option<(u64, Bytes)>| {
+            held.as_ref().is_some_and(|(start, bytes)| *start <= at && end <= start + bytes.len() as u64)
+        };
+        if !covers(&self.held)
+            && let Some(hot) = self.log.hot(at)
+        {
+            self.held = Some((at, hot));
+        }
+        match &self.held {
+            Some((start, bytes)) if covers(&self.held) => {
+                Ok(bytes.slice((at - start) as usize..(end - start) as usize))
+            }
+            _ => self.log.part(at, end, self.access),
+        }
+    }
+
+    /// Looks into each record: an entry's hash is not proof enough.
+    fn keep_matching(&mut self, at: u64, part: &Bytes) -> Result<(), ReadError> {
+        let mut pos = 0;
+        while pos < part.len() {
+            let record = Record::parse(&part[pos..]).map_err(|e| ReadError::Damaged {
+                at: LogOffset(at + pos as u64),
+                why: e.to_string().into(),
+            })?;
+            let end = pos + record.len();
+            if self.filter.by_record(&record) {
+                self.out.push(part.slice(pos..end));
+                self.count += 1;
+                self.bytes += record.len();
+            }
+            pos = end;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Finds out, when a store is opened, where its log ends and what is in it. Called by `Store::open` and by the
+//! offline tools; runs alone, before any append.
+//!
+//! In this order: what earlier stages hold is written to the segments; the log is walked from the views' checkpoint
+//! on, each record checked and applied; where it stops making sense, a record that knows its own place is searched
+//! for behind. If there is one, what lies between is damage: set aside as a file, reported, its queue offsets
+//! become holes. If there is none, the log ends there and what follows is erased, lastingly, so that it can never
+//! be taken for records later.
+//! Invariants: doing it again finds the same log; nothing that a finished promise covers is cut or set aside unless
+//! the disk lost it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+
+use protocol::names::LogOffset;
+use protocol::record::{self, Record, Scan};
+use stdx::Timestamp;
+
+use crate::disk::{Disk, DiskFile, OpenMode, read_exact_at};
+use crate::segment::{OpenFiles, Segment};
+use crate::stage::Stage;
+
+mod search;
+
+use search::{erase, find_record, first_byte};
+
+/// What opening found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// The first byte of the log.
+    pub start: LogOffset,
+    /// One past the last record.
+    pub end: LogOffset,
+    /// Where the views' checkpoint stood, and the walk began.
+    pub resumed: LogOffset,
+    /// Records walked and applied.
+    pub replayed: u64,
+    /// Bytes that only stages held.
+    pub from_stages: u64,
+    /// Bytes of a torn tail that were erased.
+    pub cut: u64,
+    /// Damage with records behind it.
+    pub damaged: Vec<Damage>,
+    /// Stages that do not belong to the log and were not used.
+    pub foreign_stages: u32,
+}
+
+/// A part of the log that is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Its first byte.
+    pub start: LogOffset,
+    /// One past its last byte.
+    pub end: LogOffset,
+    /// Where its bytes were put.
+    pub file: PathBuf,
+}
+
+/// The files of the log while nobody else uses them.
+pub(crate) struct Ground<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) files: &'a OpenFiles,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) segment_size: u64,
+    /// Where damage is set aside.
+    pub(crate) damaged_dir: PathBuf,
+}
+
+/// How much is read at once.
+const CHUNK: usize = 1 << 20;
+
+impl Ground<'_> {
+    /// Makes the segments adjacent and the last one whole: a power cut may have taken a file's length.
+    pub(crate) fn mend(&mut self) -> io::Result<()> {
+        let mut mended: Vec<Segment> = Vec::with_capacity(self.segments.len() + 1);
+        let mut rest: VecDeque<_> = std::mem::take(&mut self.segments).into();
+        while let Some(mut segment) = rest.pop_front() {
+            let wanted =
+                rest.front().map_or(self.segment_size.max(segment.size), |next| next.base - segment.base);
+            if segment.size > wanted {
+                let message = format!("segment {} overlaps the next one", segment.file_name());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            if segment.size < wanted {
+                let file = self.files.get(&segment)?;
+                if rest.is_empty() {
+                    file.allocate(wanted)?
+                } else {
+                    file.set_len(wanted)?
+                }
+                file.sync_data()?;
+                segment.size = wanted;
+            }
+            mended.push(segment);
+        }
+        self.segments = mended;
+        Ok(())
+    }
+
+    /// Writes what stages of the last process hold and the files do not. Returns where the log must end if it is
+    /// whole, and the bytes written; `None` when no stage tells.
+    pub(crate) fn pour(&mut self, stages: &[Stage], opened: &mut Opened) -> io::Result<Option<u64>> {
+        let mut end = None;
+        for stage in stages {
+            if self.segments.last().is_none_or(|last| last.end() == stage.base()) {
+                let segment = Segment { base: stage.base(), size: self.segment_size };
+                self.files.create(&segment)?;
+                self.segments.push(segment);
+            }
+            let Some(segment) = self.segment(stage.base()).filter(|segment| stage.limit() <= segment.end())
+            else {
+                opened.foreign_stages += 1;
+                continue;
+            };
+            let from = stage.drained();
+            let bytes = &stage.tape().bytes()[stage.at(from)..];
+            if !bytes.is_empty() {
+                self.files.get(&segment)?.write_at(bytes, from - segment.base)?;
+            }
+            opened.from_stages += bytes.len() as u64;
+            end = end.max(Some(stage.limit()));
+        }
+        Ok(end)
+    }
+
+    /// Walks the log from `from` and gives each record to `apply`. `known_end` is where a log that lost nothing
+    /// ends. Returns the end and the store time of the last record.
+    pub(crate) fn walk<E: From<io::Error>>(
+        &self,
+        from: u64,
+        known_end: Option<u64>,
+        opened: &mut Opened,
+        mut apply: impl FnMut(&Record<'_>, LogOffset) -> Result<(), E>,
+    ) -> Result<(u64, Timestamp), E> {
+        let mut reader = Reader::new(self);
+        let limit = known_end.unwrap_or(u64::MAX).min(self.end());
+        let mut at = from;
+        let mut last_stored = Timestamp(0);
+        while at < limit {
+            match reader.at(at)? {
+                Found::Record(record) => {
+                    apply(&record, LogOffset(at))?;
+                    last_stored = last_stored.max(record.stored_at());
+                    opened.replayed += 1;
+                    at += record.len() as u64;
+                }
+                Found::Next(base) => at = base,
+                Found::Nothing => match find_record(self, at + 1, limit)? {
+                    Some(next) => {
+                        opened.damaged.push(self.set_aside(at, next)?);
+                        at = next;
+                    }
+                    None => break,
+                },
+            }
+        }
+        Ok((at, last_stored))
+    }
+
+    /// Erases everything from `end` on.
+    pub(crate) fn cut(&self, end: u64, opened: &mut Opened) -> io::Result<()> {
+        for segment in self.segments.iter().filter(|segment| segment.end() > end) {
+            opened.cut +=
+                erase(&*self.files.get(segment)?, end.max(segment.base) - segment.base, segment.size)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a damaged part of the log to a file of its own.
+    fn set_aside(&self, start: u64, end: u64) -> io::Result<Damage> {
+        self.disk.create_dir(&self.damaged_dir)?;
+        let path = self.damaged_dir.join(format!("{start:020}-{end:020}"));
+        let copy = self.disk.open(&path, OpenMode::Replace)?;
+        let mut at = start;
+        while at < end {
+            let segment = self.segment(at).expect("the part lies in the log");
+            let file = self.files.get(&segment)?;
+            let stop = end.min(segment.end());
+            // A long run of nothing stays a hole in the copy.
+            let Some(from) = first_byte(&*file, at - segment.base, stop - segment.base)? else {
+                at = stop;
+                continue;
+            };
+            let from = from + segment.base;
+            let mut bytes = vec![0; ((stop - from) as usize).min(CHUNK)];
+            read_exact_at(&*file, &mut bytes, from - segment.base)?;
+            copy.write_at(&bytes, from - start)?;
+            at = from + bytes.len() as u64;
+        }
+        copy.sync_data()?;
+        self.disk.sync_dir(&self.damaged_dir)?;
+        tracing::warn!(start, end, file = %path.display(), "a damaged part of the log was set aside");
+        Ok(Damage { start: LogOffset(start), end: LogOffset(end), file: path })
+    }
+
+    pub(crate) fn segment(&self, at: u64) -> Option<Segment> {
+        let index = self.segments.partition_point(|segment| segment.base <= at).checked_sub(1)?;
+        Some(self.segments[index].clone()).filter(|segment| at < segment.end())
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.segments.last().map_or(0, Segment::end)
+    }
+}
+
+/// What lies at an offset of the log.
+pub(crate) enum Found<'a> {
+    Record(Record<'a>),
+    /// A filler; the log continues at this segment.
+    Next(u64),
+    /// Zeros, damage, or the middle of something.
+    Nothing,
+}
+
+/// Reads a log from front to back through one buffer.
+pub(crate) struct Reader<'a> {
+    ground: &'a Ground<'a>,
+    /// The segment in the buffer, its file, and the bytes from `start` on.
+    current: Option<(Segment, std::sync::Arc<dyn DiskFile>)>,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(ground: &'a Ground<'a>) -> Reader<'a> {
+        Reader { ground, current: None, start: 0, bytes: Vec::new() }
+    }
+
+    /// Looks at `at`: a record counts only if it is whole, unharmed and knows that this is its place.
+    pub(crate) fn at(&mut self, at: u64) -> io::Result<Found<'_>> {
+        let Some(segment_end) = self.fill(at, record::MIN_LEN)? else { return Ok(Found::Nothing) };
+        let room = segment_end - at;
+        let mut size = 0;
+        if let Some(head) = self.rest(at).first_chunk::<4>() {
+            size = u32::from_be_bytes(*head) as usize;
+        }
+        if size >= record::MIN_LEN && size <= record::MAX_LEN && size as u64 <= room {
+            self.fill(at, size)?;
+        }
+        Ok(match record::scan(self.rest(at)) {
+            Scan::Record(record) if crate::dispatch::check(&record, at).is_ok() => Found::Record(record),
+            Scan::Blank { len } if len as u64 == room => Found::Next(segment_end),
+            _ => Found::Nothing,
+        })
+    }
+
+    fn rest(&self, at: u64) -> &[u8] {
+        &self.bytes[(at - self.start) as usize..]
+    }
+
+    /// Has at least `len` bytes from `at` in the buffer if the segment has them. Returns the segment's end.
+    fn fill(&mut self, at: u64, len: usize) -> io::Result<Option<u64>> {
+        let is_inside = matches!(&self.current, Some((s, _)) if s.base <= at && at < s.end());
+        if !is_inside {
+            let Some(segment) = self.ground.segment(at) else { return Ok(None) };
+            let file = self.ground.files.get(&segment)?;
+            (self.current, self.start) = (Some((segment, file)), at);
+            self.bytes.clear();
+        }
+        let (segment, file) = self.current.as_ref().expect("it was just set");
+        let have = (self.start + self.bytes.len() as u64).saturating_sub(at);
+        let want = (len as u64).min(segment.end() - at);
+        if at < self.start || have < want {
+            let take = (segment.end() - at).min(CHUNK.max(len) as u64) as usize;
+            self.bytes.resize(take, 0);
+            self.start = at;
+            read_exact_at(&**file, &mut self.bytes, at - segment.base)?;
+        }
+        Ok(Some(segment.end()))
+    }
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The store: one log and what is derived from it. Opened by the cli, used by the broker.
+//!
+//! `append` puts records into the log and says where; `settled` waits for the promised durability; `dispatch_step`
+//! makes them visible; `read` finds them. The rest keeps that going: the loops in [`steps`], the facts in [`facts`],
+//! the tools in [`crate::inspect`].
+//! Invariants: those of [`crate::watermarks`]; after the first failed write or sync no append succeeds.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use protocol::filter::Filter;
+use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::record::{self, Record};
+use stdx::{Clock, Timestamp};
+
+use crate::append::{self, Appended, Draft, Encoded, Needs, Outcome, Sequencer};
+use crate::cold::{Answer, Readers};
+use crate::config::StoreConfig;
+use crate::disk::{DirLock, Disk};
+use crate::dispatch::Dispatch;
+use crate::drain::Drain;
+use crate::error::{AppendError, ReadError, Settled};
+use crate::flush::Flush;
+use crate::health::{BUSY_RETRY, Health};
+use crate::lock::StageHome;
+use crate::log::{Access, Log};
+use crate::metrics::Metrics;
+use crate::queue::{Boundary, Entry, QueueRef};
+use crate::queues::QueueLimit;
+use crate::read::{self, Read, ReadLimit};
+use crate::recovery::Opened;
+use crate::views::{Arrival, Views};
+use crate::watermarks::Watermarks;
+
+mod facts;
+mod find;
+mod open;
+mod steps;
+
+use steps::Upkeep;
+pub use steps::Usage;
+
+/// One log, its views, and the promises made about them.
+pub struct Store {
+    config: StoreConfig,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    log: Log,
+    marks: Watermarks,
+    health: Health,
+    views: Views,
+    sequencer: Sequencer,
+    drain: Drain,
+    flush: Flush,
+    dispatch: Dispatch,
+    /// Held by whoever appends facts, so that their order in the log is their order in the table.
+    facts: Mutex<FactsTail>,
+    readers: Readers,
+    upkeep: Mutex<Upkeep>,
+    unread_floor: AtomicU64,
+    metrics: Metrics,
+    opened: Opened,
+    home: StageHome,
+    _lock: Box<dyn DirLock>,
+}
+
+/// Where the last facts record ends.
+#[derive(Default)]
+struct FactsTail {
+    end: u64,
+}
+
+impl Store {
+    /// What opening found.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// How far the log has come.
+    pub fn watermarks(&self) -> &Watermarks {
+        &self.marks
+    }
+
+    /// Why the store takes no more appends, once it does not.
+    pub fn poisoned(&self) -> Option<Arc<str>> {
+        self.health.poisoned()
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        &self.config.dir
+    }
+
+    /// Finds a queue or makes its handle.
+    pub fn queue(&self, topic: &TopicName, queue: QueueId) -> Result<QueueRef, QueueLimit> {
+        self.views.queue(topic, queue)
+    }
+
+    /// Finds a queue.
+    pub fn find_queue(&self, topic: &str, queue: QueueId) -> Option<QueueRef> {
+        self.views.find_queue(topic, queue)
+    }
+
+    /// The queues of a topic that have handles, by number.
+    pub fn queues_of(&self, topic: &str) -> Vec<QueueRef> {
+        self.views.queues_of(topic)
+    }
+
+    /// Puts messages into the log, one behind the other, all or none. They are visible once dispatched.
+    /// Returns before any promise holds that a process crash can break; wait for [`Store::settled`].
+    pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Appended, AppendError> {
+        assert!(!drafts.is_empty(), "an append has something to append");
+        self.health.admit()?;
+        append::with_buffer(|encoded| {
+            for draft in drafts {
+                let key = draft.queue.key();
+                assert!(
+                    key.queue == draft.message.queue && key.topic == *draft.message.topic,
+                    "a message for {key} names another queue"
+                );
+                encoded.push(&draft.message)?;
+            }
+            self.sequence(encoded, drafts.iter().map(|draft| draft.queue), |_| {})
+        })
+    }
+
+    fn sequence<'q>(
+        &self,
+        encoded: &mut Encoded,
+        queues: impl Iterator<Item = &'q QueueRef> + Clone,
+        under_lock: impl Fn(&Appended),
+    ) -> Result<Appended, AppendError> {
+        let max = self.log.append_max();
+        if encoded.len() > max {
+            return Err(AppendError::TooLarge { size: encoded.len(), max });
+        }
+        loop {
+            let now = self.clock.now();
+            match self.sequencer.append(&self.log, encoded, queues.clone(), now, &under_lock) {
+                Outcome::Appended(appended) => {
+                    self.marks.advance_written(appended.end.0);
+                    return Ok(appended);
+                }
+                Outcome::Removed => return Err(AppendError::Removed),
+                Outcome::Needs(needs) => self.provide(needs)?,
+            }
+        }
+    }
+
+    /// Makes what the loops should have made ahead.
+    #[cold]
+    fn provide(&self, needs: Needs) -> Result<(), AppendError> {
+        match needs {
+            Needs::Stage => match self.log.stages().prepare(self.marks.drained.get()) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    self.metrics.busy.add(1);
+                    Err(AppendError::Busy { retry_after: BUSY_RETRY })
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, "no further stage can be made");
+                    Err(AppendError::Busy { retry_after: BUSY_RETRY })
+                }
+            },
+            Needs::Segment => self.provide_segment(),
+        }
+    }
+
+    fn provide_segment(&self) -> Result<(), AppendError> {
+        let outcome = self.log.make_ready(self.log.ready_end());
+        self.met(outcome).map(drop)?;
+        self.health.admit()
+    }
+
+    /// Waits until the promised durability holds up to `end`, or `deadline` has passed.
+    pub async fn settled(&self, end: LogOffset, deadline: Timestamp) -> Settled {
+        if self.marks.gate.get() >= end.0 {
+            return Settled::Done;
+        }
+        match stdx::deadline(&self.clock, deadline, self.marks.gate.reached(end.0)).await {
+            Some(Ok(())) => Settled::Done,
+            None => Settled::FlushTimeout,
+            Some(Err(stdx::Closed)) => {
+                Settled::Poisoned(self.health.poisoned().unwrap_or_else(|| "the store is closed".into()))
+            }
+        }
+    }
+
+    /// Makes up to `max` more records visible; returns how many. `arrivals` tells of each.
+    pub fn dispatch_step(&self, max: usize, arrivals: &mut Vec<Arrival>) -> usize {
+        if self.health.poisoned().is_some() {
+            return 0;
+        }
+        match self.dispatch.step(&self.log, &self.marks, &self.views, max, arrivals) {
+            Ok(applied) => applied,
+            Err(cause) => {
+                self.poison(&cause);
+                0
+            }
+        }
+    }
+
+    /// Reads messages without waiting for the device; [`ReadError::Cold`] when that cannot be.
+    pub fn read(
+        &self,
+        queue: &QueueRef,
+        from: QueueOffset,
+        limit: ReadLimit,
+        filter: &Filter,
+    ) -> Result<Read, ReadError> {
+        read::read(&self.log, &self.views, queue, from, limit, filter, Access::Cached)
+    }
+
+    /// Reads messages on one of the store's reader threads, from the device where it has to be.
+    pub fn read_cold(
+        self: &Arc<Store>,
+        queue: &QueueRef,
+        from: QueueOffset,
+        limit: ReadLimit,
+        filter: &Filter,
+    ) -> Answer<Read> {
+        let (store, queue, filter) = (self.clone(), queue.clone(), filter.clone());
+        self.metrics.cold_reads.add(1);
+        self.readers.submit(move || {
+            read::read(&store.log, &store.views, &queue, from, limit, &filter, Access::Device)
+        })
+    }
+
+    /// True when the message at `from`, or the next one to come, is in the store's own memory.
+    pub fn is_hot(&self, queue: &QueueRef, from: QueueOffset) -> bool {
+        match self.entries(queue, from, 1).first() {
+            Some(entry) => self.log.stages().find(entry.log.0).is_some(),
+            None => true,
+        }
+    }
+
+    /// The first offset that is still there.
+    pub fn first_offset(&self, queue: &QueueRef) -> QueueOffset {
+        queue.first()
+    }
+
+    /// One past the last offset that may be read.
+    pub fn next_offset(&self, queue: &QueueRef) -> QueueOffset {
+        queue.dispatched()
+    }
+
+    /// Up to `count` consume-queue entries from `from` on.
+    pub fn entries(&self, queue: &QueueRef, from: QueueOffset, count: usize) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.views.entries(queue, from, count, &mut entries);
+        entries
+    }
+
+    /// The offset that belongs to a time. May wait for the device.
+    pub fn offset_by_time(&self, queue: &QueueRef, time: Timestamp, boundary: Boundary) -> QueueOffset {
+        self.views.offset_by_time(queue, time, boundary, &mut |at| self.stored_at_log(at))
+    }
+
+    /// When the message at an offset was stored; `None` when it is not there. May wait for the device.
+    pub fn stored_at(&self, queue: &QueueRef, offset: QueueOffset) -> Option<Timestamp> {
+        let entry = *self.entries(queue, offset, 1).first().filter(|entry| !entry.is_hole())?;
+        self.stored_at_log(entry.log)
+    }
+
+    fn stored_at_log(&self, at: LogOffset) -> Option<Timestamp> {
+        let bytes = self.record_at(at).ok().flatten()?;
+        Record::parse(&bytes).ok().map(|record| record.stored_at())
+    }
+
+    /// The record that starts at `at`, if one does. May wait for the device.
+    pub fn record_at(&self, at: LogOffset) -> Result<Option<bytes::Bytes>, ReadError> {
+        let is_inside = at.0 >= self.marks.start.get() && at.0 < self.marks.written.get();
+        if !is_inside || self.marks.written.get() - at.0 < record::MIN_LEN as u64 {
+            return Ok(None);
+        }
+        let head = match self.log.slice(at.0, record::MIN_LEN, Access::Device) {
+            // Too near the end of a stage or a segment to be the start of a record.
+            Err(ReadError::Damaged { .. }) => return Ok(None),
+            other => other?,
+        };
+        let len = u32::from_be_bytes(head[..4].try_into().expect("four bytes")) as usize;
+        let is_length = (record::MIN_LEN..=record::MAX_LEN).contains(&len);
+        if !is_length || at.0 + len as u64 > self.marks.written.get() {
+            return Ok(None);
+        }
+        let bytes = match self.log.slice(at.0, len, Access::Device) {
+            Err(ReadError::Damaged { .. }) => return Ok(None),
+            other => other?,
+        };
+        // An offset from outside may point into the middle of anything.
+        let is_record = Record::parse(&bytes).is_ok_and(|record| record.log_offset() == at);
+        Ok(is_record.then_some(bytes))
+    }
+}

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What keeps a store going: each step does a bounded piece of work once, and a loop runs it. Tests and the simulator
+//! call the steps themselves.
+//!
+//! Invariants: whoever meets a failed write or sync poisons the store; a full disk is waited out; segments go only
+//! below the point that a lasting checkpoint of the views covers, after everything they alone proved was written
+//! again.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use protocol::names::LogOffset;
+use protocol::record::Record;
+use stdx::{Stop, Threads, Timestamp};
+
+use super::{Store, open};
+use crate::config::Durability;
+use crate::disk::Space;
+use crate::error::AppendError;
+use crate::retention::{self, Decision, Oldest};
+use crate::stage;
+use crate::views::{ViewError, ViewsUsage};
+
+/// How much one drain step writes.
+const DRAIN_MAX: u64 = 1 << 20;
+/// How long the drain lets bytes gather before it writes them.
+const GATHER: Duration = Duration::from_millis(5);
+/// How long an idle loop waits before it looks again.
+const IDLE: Duration = Duration::from_millis(500);
+/// How often retention looks at the disk.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the upkeep loop remembers.
+pub(super) struct Upkeep {
+    checkpoint_at: Timestamp,
+    /// The lasting checkpoint of the views holds the log below this.
+    saved: u64,
+    /// When the last record of the oldest segment was stored, once it was asked.
+    oldest: Option<(u64, Timestamp)>,
+    is_too_full: bool,
+}
+
+impl Upkeep {
+    pub(super) fn new(now: Timestamp, saved: u64) -> Upkeep {
+        Upkeep { checkpoint_at: now, saved, oldest: None, is_too_full: false }
+    }
+}
+
+/// What a store takes and where it stands.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The first byte that is kept, and one past the last.
+    pub log: (LogOffset, LogOffset),
+    /// Bytes of segment files, room taken ahead included.
+    pub log_bytes: u64,
+    /// Segment files.
+    pub segments: usize,
+    /// Bytes of memory in stages.
+    pub stage_memory: u64,
+    /// Where the stages live.
+    pub stage_dir: PathBuf,
+    /// The disk of the data directory.
+    pub disk: Option<Space>,
+    /// What the views take.
+    pub views: ViewsUsage,
+}
+
+impl Store {
+    /// Moves some appended bytes to the log's files; returns how many.
+    pub fn drain_step(&self) -> u64 {
+        let outcome = self.drain.step(&self.log, &self.marks, &self.health, DRAIN_MAX);
+        self.met(outcome).unwrap_or(0)
+    }
+
+    /// Makes the next stage and the next segment ahead of their need.
+    pub fn prepare_step(&self) {
+        if self.health.poisoned().is_some() {
+            return;
+        }
+        if let Err(e) = self.log.stages().prepare(self.marks.drained.get()) {
+            tracing::debug!(error = %e, "no stage is made ahead");
+        }
+        match self.log.prepare_segment(self.marks.written.get()) {
+            // There may be room again before the segment is needed.
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => {}
+            outcome => _ = self.met(outcome),
+        }
+    }
+
+    /// Makes everything lasting that was moved to the log's files. Returns true when there was something.
+    pub fn flush_step(&self) -> bool {
+        if self.health.poisoned().is_some() {
+            return false;
+        }
+        let flushed = self.met(self.flush.step(&self.log, &self.marks)).unwrap_or(false);
+        self.metrics.flushes.add(flushed.into());
+        flushed
+    }
+
+    /// Saves the views when it is due, or when told to, so that the next open has little to replay.
+    pub fn checkpoint_step(&self, force: bool) {
+        let mut upkeep = self.upkeep.lock();
+        let now = self.clock.now();
+        let behind = self.marks.dispatched.get().saturating_sub(upkeep.saved);
+        let is_due = behind >= self.config.checkpoint_bytes
+            || (behind > 0 && now.since(upkeep.checkpoint_at) >= self.config.checkpoint_interval)
+            || self.views.wants_checkpoint();
+        if self.health.poisoned().is_some() || !(is_due || force) {
+            return;
+        }
+        // What the views know must be lasting in the log first.
+        while self.marks.durable.get() < self.marks.dispatched.get() && self.drain_step() > 0 {}
+        self.flush_step();
+        if self.health.poisoned().is_some() {
+            return;
+        }
+        match self.views.checkpoint(LogOffset(self.marks.durable.get())) {
+            Ok(saved) => (upkeep.saved, upkeep.checkpoint_at) = (saved.0, now),
+            Err(ViewError::Disk { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                self.health.set_full(Some(source.to_string()));
+            }
+            Err(e) => self.poison(&e.to_string()),
+        }
+        self.metrics.checkpoints.add(1);
+    }
+
+    /// Does the reads that wait for a reader thread, for those who run no threads; returns how many.
+    pub fn reader_step(&self) -> usize {
+        self.readers.step()
+    }
+
+    /// Below this offset every consumer has read everything.
+    pub fn set_unread_floor(&self, floor: LogOffset) {
+        self.unread_floor.store(floor.0, Ordering::Release);
+    }
+
+    /// Looks at the disk; refuses or takes appends again, and removes at most one segment. Returns true when it did.
+    pub fn retain_step(&self) -> bool {
+        if self.health.poisoned().is_some() {
+            return false;
+        }
+        let mut upkeep = self.upkeep.lock();
+        let Ok(space) = self.disk.space(&self.config.dir) else { return false };
+        self.judge_room(&mut upkeep, space);
+        let Some(oldest) = self.oldest(&mut upkeep) else { return false };
+        let floor = self.unread_floor.load(Ordering::Acquire);
+        let now = self.clock.now();
+        match retention::decide(&self.config.retention, now, space.used_ratio(), oldest, floor) {
+            Decision::Keep | Decision::Unread => false,
+            Decision::Expired | Decision::MakeRoom if oldest.end > upkeep.saved => false,
+            Decision::Expired | Decision::MakeRoom => self.remove_oldest(&mut upkeep, oldest.end),
+        }
+    }
+
+    fn judge_room(&self, upkeep: &mut Upkeep, space: Space) {
+        upkeep.is_too_full =
+            retention::refuses(&self.config.retention, space.used_ratio(), upkeep.is_too_full);
+        if upkeep.is_too_full {
+            let used = space.used_ratio() * 100.0;
+            self.health.set_full(Some(format!("{used:.1} % of {} are used", stdx::ByteSize(space.total))));
+        } else if self.health.is_full() {
+            // Full for want of room for a segment: try again to take it.
+            if self.log.prepare_segment(self.marks.written.get()).is_ok() {
+                self.health.set_full(None);
+            }
+        }
+    }
+
+    fn oldest(&self, upkeep: &mut Upkeep) -> Option<Oldest> {
+        let segments = self.log.segments();
+        let first = segments.first()?;
+        let is_active = first.end() > self.marks.dispatched.get() || segments.len() < 2;
+        let last_stored = match upkeep.oldest {
+            Some((base, stored)) if base == first.base => stored,
+            // The first record behind it is hardly younger than its last one.
+            _ if is_active => self.clock.now(),
+            _ => {
+                let stored = self.stored_at_or_after(first.end())?;
+                upkeep.oldest = Some((first.base, stored));
+                stored
+            }
+        };
+        Some(Oldest { end: first.end(), last_stored, is_active })
+    }
+
+    fn stored_at_or_after(&self, base: u64) -> Option<Timestamp> {
+        if base == self.marks.written.get() {
+            return Some(self.clock.now());
+        }
+        let bytes = self.record_at(LogOffset(base)).ok()??;
+        Record::parse(&bytes).ok().map(|record| record.stored_at())
+    }
+
+    /// Writes again what only the oldest segment proves, then removes it.
+    fn remove_oldest(&self, upkeep: &mut Upkeep, end: u64) -> bool {
+        let mut tail = self.facts.lock();
+        // The views know facts up to `dispatched`: none may be on its way.
+        if self.marks.dispatched.get() < tail.end {
+            return false;
+        }
+        let carried = self.views.carry(LogOffset(end));
+        for changes in carried.chunks(CARRY) {
+            match self.append_facts(changes, |at| self.views.put_facts_ahead(changes, at)) {
+                Ok(appended) => tail.end = appended.end.0,
+                Err(_) => return false,
+            }
+        }
+        drop(tail);
+        if !carried.is_empty() {
+            while self.drain_step() > 0 {}
+            self.flush_step();
+        }
+        let removed = match self.met(self.log.remove_first()) {
+            Ok(Some(start)) => start,
+            Ok(None) | Err(_) => return false,
+        };
+        self.marks.advance_start(removed);
+        self.views.retain(LogOffset(removed));
+        self.metrics.segments_removed.add(1);
+        upkeep.oldest = None;
+        tracing::info!(start = removed, "a segment was removed");
+        true
+    }
+
+    /// Passes an outcome of the disk on. A full disk refuses appends for now, any other failure for ever.
+    pub(super) fn met<T>(&self, outcome: io::Result<T>) -> Result<T, AppendError> {
+        outcome.map_err(|e| {
+            if e.kind() == io::ErrorKind::StorageFull {
+                let why: Arc<str> = e.to_string().into();
+                self.health.set_full(Some(why.to_string()));
+                return AppendError::DiskFull { why };
+            }
+            let cause = e.to_string();
+            self.poison(&cause);
+            AppendError::Poisoned(cause.into())
+        })
+    }
+
+    pub(super) fn poison(&self, cause: &str) {
+        if self.health.poison(cause) {
+            self.marks.close();
+        }
+    }
+
+    /// Starts the loops. The dispatch loop is the caller's.
+    pub fn start(self: &Arc<Store>, threads: &mut Threads) -> io::Result<()> {
+        let store = self.clone();
+        threads.spawn("store-drain", move |stop| store.drain_loop(&stop))?;
+        let store = self.clone();
+        threads.spawn("store-flush", move |stop| store.flush_loop(&stop))?;
+        let store = self.clone();
+        threads.spawn("store-upkeep", move |stop| store.upkeep_loop(&stop))?;
+        for number in 0..self.config.readers {
+            let store = self.clone();
+            threads.spawn(&format!("store-read-{number}"), move |stop| store.readers.run(&stop))?;
+        }
+        Ok(())
+    }
+
+    fn drain_loop(&self, stop: &Stop) {
+        while !stop.is_set() {
+            let drained = self.drain_step();
+            self.prepare_step();
+            let is_behind = drained >= DRAIN_MAX && self.health.poisoned().is_none();
+            if is_behind {
+                continue;
+            }
+            let seen = self.marks.drained.get();
+            let is_idle = seen == self.marks.written.get();
+            // With Disk durability the flush drains what producers wait for; here only long queues are shortened.
+            if is_idle && self.marks.durability() == Durability::Memory {
+                self.marks.written.wait_past(seen, IDLE);
+            }
+            stop.wait(if self.health.poisoned().is_some() { IDLE } else { GATHER });
+        }
+    }
+
+    fn flush_loop(&self, stop: &Stop) {
+        while !stop.is_set() {
+            match self.marks.durability() {
+                Durability::Memory => {
+                    self.flush_step();
+                    stop.wait(self.config.flush_interval);
+                }
+                Durability::Disk => {
+                    let seen = self.marks.durable.get();
+                    if self.health.poisoned().is_some() {
+                        stop.wait(IDLE);
+                    } else if self.marks.written.wait_past(seen, IDLE) > seen {
+                        while self.drain_step() >= DRAIN_MAX {}
+                        self.flush_step();
+                    }
+                }
+            }
+        }
+    }
+
+    fn upkeep_loop(&self, stop: &Stop) {
+        let mut looked_at = Timestamp(0);
+        while !stop.wait(self.config.retention.pace.min(LOOK)) {
+            self.checkpoint_step(false);
+            let now = self.clock.now();
+            if now.since(looked_at) >= LOOK {
+                // One after another, at this loop's pace.
+                if !self.retain_step() {
+                    looked_at = now;
+                }
+            }
+        }
+    }
+
+    /// What the store takes and where it stands. Visits every queue: not for a hot path.
+    pub fn usage(&self) -> Usage {
+        let segments = self.log.segments();
+        Usage {
+            log: (LogOffset(self.marks.start.get()), LogOffset(self.marks.written.get())),
+            log_bytes: segments.iter().map(|segment| segment.size).sum(),
+            segments: segments.len(),
+            stage_memory: self.log.stages().memory(),
+            stage_dir: self.home.dir.clone(),
+            disk: self.disk.space(&self.config.dir).ok(),
+            views: self.views.usage(),
+        }
+    }
+
+    /// Takes no further append, writes everything down lastingly, and leaves no stage behind. The loops are to be
+    /// stopped before, and the last dispatch step done.
+    pub fn close(&self) {
+        if self.health.is_closed() {
+            return;
+        }
+        self.health.close();
+        self.readers.close();
+        while self.drain_step() > 0 {}
+        self.flush_step();
+        self.checkpoint_step(true);
+        self.marks.close();
+        let is_whole = self.marks.durable.get() == self.marks.written.get();
+        if is_whole && self.health.poisoned().is_none() {
+            let removed = stage::remove_all(&*self.disk, &self.home.dir);
+            if removed.is_ok() {
+                open::remove_home(&*self.disk, &self.home.dir);
+            }
+        }
+    }
+}
+
+/// Facts that are written again in one record.
+const CARRY: usize = 256;

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a broker does with a store on a good day.
+
+use std::time::Duration;
+
+use protocol::filter::Filter;
+use protocol::names::{LogOffset, QueueId, QueueOffset};
+use protocol::record::iterate;
+use stdx::{SystemClock, Timestamp};
+use store::disk::FileDisk;
+use store::disk::sim::SimDisk;
+use store::{AppendError, Boundary, Durability, FactChange, FactKind, Read, ReadError, ReadLimit, Settled};
+
+use crate::rig::*;
+
+#[test]
+fn messages_come_back_in_order_from_memory_and_from_files() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    let mut expected = vec![Vec::new(), Vec::new()];
+    for n in 0..200u64 {
+        let body = vec![n as u8; 100];
+        let queue = (n % 2) as usize;
+        let appended = append(&store, "orders", queue as u32, &body).unwrap();
+        assert_eq!(appended.first_queue_offset, QueueOffset(n / 2));
+        expected[queue].push((n / 2, body));
+        if n % 10 == 9 {
+            run(&store);
+        }
+    }
+    for queue in 0..2 {
+        assert_eq!(read_all(&store, "orders", queue), expected[queue as usize]);
+    }
+    assert!(store.usage().segments > 3);
+    store.close();
+    drop(store);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    assert_eq!(store.opened().replayed, 0, "a clean close leaves nothing to replay");
+    for queue in 0..2 {
+        assert_eq!(read_all(&store, "orders", queue), expected[queue as usize]);
+    }
+    let next = append(&store, "orders", 0, b"more").unwrap();
+    assert_eq!(next.first_queue_offset, QueueOffset(100));
+}
+
+#[test]
+fn nothing_is_visible_or_settled_before_the_promise_holds() {
+    for durability in [Durability::Memory, Durability::Disk] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, small(durability)).unwrap();
+        let appended = append(&store, "t", 0, b"hello").unwrap();
+        let dispatched = store.dispatch_step(10, &mut Vec::new());
+        match durability {
+            Durability::Memory => {
+                assert_eq!((dispatched, settled(&store, appended.end)), (1, Some(Settled::Done)));
+            }
+            Durability::Disk => {
+                assert_eq!((dispatched, settled(&store, appended.end)), (0, None));
+                store.drain_step();
+                assert_eq!(settled(&store, appended.end), None);
+                assert!(store.flush_step());
+                assert_eq!(settled(&store, appended.end), Some(Settled::Done));
+                assert_eq!(store.dispatch_step(10, &mut Vec::new()), 1);
+            }
+        }
+        assert_eq!(read_all(&store, "t", 0).len(), 1);
+    }
+}
+
+#[test]
+fn one_append_is_one_piece() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    let bodies: Vec<Vec<u8>> = (0..9).map(|n| vec![n; 200]).collect();
+    let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+    for _ in 0..20 {
+        let appended = append_all(&store, "t", 3, &bodies).unwrap();
+        let starts: Vec<_> = appended.starts().collect();
+        assert_eq!((starts.len(), starts[0]), (9, appended.start));
+        for start in starts {
+            let bytes = store.record_at(start).unwrap().unwrap();
+            assert_eq!(iterate(&bytes).count(), 1);
+        }
+        run(&store);
+    }
+    assert_eq!(read_all(&store, "t", 3).len(), 180);
+    let large = vec![0; 3000];
+    assert!(matches!(
+        append_all(&store, "t", 3, &[&large, &large]),
+        Err(AppendError::TooLarge { max: 4088, .. })
+    ));
+}
+
+#[test]
+fn arrivals_say_what_came() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    append_tagged(&store, "t", "red", b"1");
+    append(&store, "u", 4, b"2").unwrap();
+    let mut arrivals = Vec::new();
+    assert_eq!(store.dispatch_step(1, &mut arrivals), 1);
+    assert_eq!(store.dispatch_step(10, &mut arrivals), 1);
+    assert_eq!(store.dispatch_step(10, &mut arrivals), 0);
+    let seen: Vec<_> =
+        arrivals.iter().map(|a| (a.queue.key().to_string(), a.next.0, a.tag_hash != 0)).collect();
+    assert_eq!(seen, [("t:0".to_owned(), 1, true), ("u:4".to_owned(), 1, false)]);
+}
+
+#[test]
+fn a_read_answers_for_every_place() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    for (n, tag) in ["red", "Aa", "BB", "red", "BB"].iter().enumerate() {
+        append_tagged(&store, "t", tag, &[n as u8]);
+    }
+    run(&store);
+    let read = |from, expression: &str| {
+        let filter = Filter::parse("TAG", expression).unwrap();
+        match read_from(&store, "t", 0, from, &filter) {
+            Read::Found(batch) => {
+                let all: Vec<_> = batch.slices.iter().flat_map(|slice| bodies(slice)).collect();
+                format!("{:?} next {}", all.iter().map(|(at, _)| *at).collect::<Vec<_>>(), batch.next)
+            }
+            Read::AtTail(bounds) => format!("at tail of {}..{}", bounds.first, bounds.next),
+            Read::Beyond(bounds) => format!("beyond {}..{}", bounds.first, bounds.next),
+            Read::Filtered { next, .. } => format!("filtered next {next}"),
+        }
+    };
+    assert_eq!(read(0, "*"), "[0, 1, 2, 3, 4] next 5");
+    assert_eq!(read(1, "red"), "[3] next 5");
+    // The two tags have the same hash.
+    assert_eq!(read(0, "Aa"), "[1] next 5");
+    assert_eq!(read(2, "Aa"), "filtered next 5");
+    assert_eq!(read(0, "blue"), "filtered next 5");
+    assert_eq!(read(5, "*"), "at tail of 0..5");
+    assert_eq!(read(6, "*"), "beyond 0..5");
+}
+
+#[test]
+fn limits_hold_but_for_the_first_message() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    let ends: Vec<_> =
+        (0..6).map(|n| append(&store, "t", 0, &[n; 300]).unwrap()).map(|a| a.end.0 - a.start.0).collect();
+    run(&store);
+    let queue = store.find_queue("t", QueueId(0)).unwrap();
+    let count = |messages, bytes| match store
+        .read(&queue, QueueOffset(0), ReadLimit { messages, bytes }, &Filter::All)
+        .unwrap()
+    {
+        Read::Found(batch) => batch.count,
+        other => panic!("{other:?}"),
+    };
+    let one = ends[0] as usize;
+    assert_eq!(count(3, 1 << 20), 3);
+    assert_eq!(count(32, 1), 1);
+    assert_eq!(count(32, 2 * one), 2);
+    assert_eq!(count(32, 3 * one - 1), 2);
+    assert_eq!(count(1, 0), 1);
+}
+
+#[test]
+fn facts_are_seen_at_once_and_after_a_restart() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    let kind = FactKind(20);
+    let put = |key: &str, value: Option<&str>| {
+        let value = value.map(|value| value.as_bytes().to_vec());
+        store.put_facts(&[FactChange { kind, key: key.into(), value }]).unwrap()
+    };
+    put("a", Some("1"));
+    assert_eq!(store.fact(kind, b"a").unwrap(), "1");
+    put("b", Some("2"));
+    put("a", None);
+    let end = put("c", Some("3")).end;
+    let all = [(b"b".to_vec(), "2".into()), (b"c".to_vec(), "3".into())];
+    assert_eq!(store.facts(kind), all);
+    assert_eq!(settled(&store, end), Some(Settled::Done));
+    let store = open(&disk.kill(), small(Durability::Memory)).unwrap();
+    assert_eq!(store.facts(kind), all);
+}
+
+#[test]
+fn a_removed_topic_begins_again() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    append(&store, "t", 0, b"old").unwrap();
+    let old = store.find_queue("t", QueueId(0)).unwrap();
+    store.remove_topic(&topic("t")).unwrap();
+    assert!(old.is_detached());
+    assert_eq!(append(&store, "t", 0, b"new").unwrap().first_queue_offset, QueueOffset(0));
+    run(&store);
+    assert_eq!(read_all(&store, "t", 0), [(0, b"new".to_vec())]);
+    let store = open(&disk.kill(), small(Durability::Memory)).unwrap();
+    assert_eq!(read_all(&store, "t", 0), [(0, b"new".to_vec())]);
+}
+
+#[test]
+fn time_finds_its_offset() {
+    let clock = StillClock::new();
+    let store = open_at(&SimDisk::new(1), small(Durability::Memory), clock.clone()).unwrap();
+    let mut times = Vec::new();
+    for n in 0..10 {
+        times.push(append(&store, "t", 0, &[n]).unwrap().stored_at);
+        clock.forward(Duration::from_millis(10));
+    }
+    run(&store);
+    let queue = store.find_queue("t", QueueId(0)).unwrap();
+    let lower = |time: Timestamp| store.offset_by_time(&queue, time, Boundary::Lower).0;
+    assert_eq!(lower(times[4]), 4);
+    assert_eq!(lower(Timestamp(times[4].0 + 1)), 5);
+    assert_eq!(lower(Timestamp(0)), 0);
+    assert_eq!(lower(Timestamp(i64::MAX)), 10);
+    assert_eq!(store.offset_by_time(&queue, times[4], Boundary::Upper).0, 4);
+    assert_eq!(store.stored_at(&queue, QueueOffset(7)), Some(times[7]));
+    assert_eq!(store.stored_at(&queue, QueueOffset(10)), None);
+}
+
+#[test]
+fn offsets_from_outside_find_records_or_nothing() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    let first = append(&store, "t", 0, &[0xDA; 300]).unwrap();
+    let last = append(&store, "t", 0, b"x").unwrap();
+    for at in 0..last.end.0 + 200 {
+        let found = store.record_at(LogOffset(at)).unwrap();
+        assert_eq!(found.is_some(), at == first.start.0 || at == last.start.0, "{at}");
+    }
+    assert_eq!(store.record_at(LogOffset(u64::MAX)).unwrap(), None);
+}
+
+#[test]
+fn the_real_disk_with_its_loops() {
+    let dir = tempfile::tempdir().unwrap();
+    for durability in [Durability::Memory, Durability::Disk] {
+        let mut config = small(durability);
+        config.dir = dir.path().join(format!("{durability:?}"));
+        config.stage_dir = None;
+        let clock = SystemClock::new();
+        let store = store::Store::open(config.clone(), FileDisk.shared(), clock.clone()).unwrap();
+        let store = std::sync::Arc::new(store);
+        let mut threads = stdx::Threads::default();
+        store.start(&mut threads).unwrap();
+        let mut sent = 0;
+        while sent < 500 {
+            match append(&store, "t", 0, &[7; 100]) {
+                Ok(appended) => {
+                    let gate = &store.watermarks().gate;
+                    while gate.wait_past(appended.end.0 - 1, Duration::from_secs(10)) < appended.end.0 {}
+                    sent += 1;
+                }
+                Err(AppendError::Busy { .. }) => {
+                    let seen = store.watermarks().drained.get();
+                    store.watermarks().drained.wait_past(seen, Duration::from_secs(1));
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+        while store.dispatch_step(1000, &mut Vec::new()) > 0 {}
+        assert_eq!(read_all(&store, "t", 0).len(), 500);
+        threads.join();
+        store.close();
+        drop(store);
+        let store = store::Store::open(config, FileDisk.shared(), clock).unwrap();
+        assert_eq!(read_all(&std::sync::Arc::new(store), "t", 0).len(), 500);
+    }
+}
+
+#[test]
+fn a_closed_store_answers_so() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    append(&store, "t", 0, b"x").unwrap();
+    run(&store);
+    store.close();
+    assert_eq!(append(&store, "t", 0, b"y").unwrap_err(), AppendError::Closed);
+    let queue = store.find_queue("t", QueueId(0)).unwrap();
+    let limit = ReadLimit { messages: 1, bytes: 1 };
+    let answer = std::pin::pin!(store.read_cold(&queue, QueueOffset(0), limit, &Filter::All));
+    let poll =
+        std::future::Future::poll(answer, &mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(poll, std::task::Poll::Ready(Err(ReadError::Closed))));
+}

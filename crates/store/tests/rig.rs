@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A store on a simulated disk with a clock that stands still, and short words for what tests do all the time.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::filter::Filter;
+use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::record::{Message, Record, iterate};
+use stdx::{Clock, Timestamp};
+use store::disk::Disk;
+use store::{
+    AppendError, Appended, Draft, Durability, OpenError, Read, ReadLimit, Settled, Store, StoreConfig,
+};
+
+/// A clock that moves when it is told to. It never wakes anyone: tests poll again.
+pub struct StillClock(AtomicI64);
+
+impl StillClock {
+    pub fn new() -> Arc<StillClock> {
+        Arc::new(StillClock(AtomicI64::new(1_700_000_000_000)))
+    }
+
+    pub fn forward(&self, time: Duration) {
+        self.0.fetch_add(time.as_millis() as i64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+    fn wake_at(&self, _at: Timestamp, _waker: Waker) -> u64 {
+        0
+    }
+    fn cancel(&self, _at: Timestamp, _ticket: u64) {}
+}
+
+pub const DIR: &str = "/data";
+
+/// Small enough that a few messages fill a stage, and a few stages a segment.
+pub fn small(durability: Durability) -> StoreConfig {
+    let mut config = StoreConfig::new(DIR);
+    config.stage_dir = Some("/memory".into());
+    config.max_message = 1024;
+    config.stage_size = 4096;
+    config.segment_size = 10_000;
+    config.stages_max = 3;
+    config.durability = durability;
+    config
+}
+
+pub fn open(disk: &dyn CloneDisk, config: StoreConfig) -> Result<Arc<Store>, OpenError> {
+    open_at(disk, config, StillClock::new())
+}
+
+pub fn open_at(
+    disk: &dyn CloneDisk,
+    config: StoreConfig,
+    clock: Arc<StillClock>,
+) -> Result<Arc<Store>, OpenError> {
+    Store::open(config, disk.shared(), clock).map(Arc::new)
+}
+
+/// A disk that can be handed to a store and kept.
+pub trait CloneDisk {
+    fn shared(&self) -> Arc<dyn Disk>;
+}
+
+impl<D: Disk + Clone> CloneDisk for D {
+    fn shared(&self) -> Arc<dyn Disk> {
+        Arc::new(self.clone())
+    }
+}
+
+pub fn topic(name: &str) -> TopicName {
+    TopicName::stored(name)
+}
+
+pub fn message<'a>(topic: &'a TopicName, queue: u32, body: &'a [u8], properties: &'a [u8]) -> Message<'a> {
+    let host: SocketAddr = "127.0.0.1:10911".parse().unwrap();
+    Message {
+        topic,
+        queue: QueueId(queue),
+        flag: 0,
+        sys_flag: 0,
+        born_at: Timestamp(1),
+        born_host: host,
+        store_host: host,
+        reconsume: 0,
+        prepared: LogOffset(0),
+        body,
+        properties,
+    }
+}
+
+pub fn append(store: &Store, name: &str, queue: u32, body: &[u8]) -> Result<Appended, AppendError> {
+    append_all(store, name, queue, &[body])
+}
+
+pub fn append_all(store: &Store, name: &str, queue: u32, bodies: &[&[u8]]) -> Result<Appended, AppendError> {
+    let topic = topic(name);
+    let handle = store.queue(&topic, QueueId(queue)).unwrap();
+    let drafts: Vec<_> = bodies
+        .iter()
+        .map(|body| Draft { queue: &handle, message: message(&topic, queue, body, b"") })
+        .collect();
+    store.append(&drafts)
+}
+
+pub fn append_tagged(store: &Store, name: &str, tag: &str, body: &[u8]) -> Appended {
+    let topic = topic(name);
+    let queue = store.queue(&topic, QueueId(0)).unwrap();
+    let properties = format!("TAGS\u{1}{tag}\u{2}");
+    let message = message(&topic, 0, body, properties.as_bytes());
+    store.append(&[Draft { queue: &queue, message }]).unwrap()
+}
+
+/// Does everything that loops would do, until nothing is left to do.
+pub fn run(store: &Store) {
+    while store.drain_step() > 0 {}
+    store.prepare_step();
+    store.flush_step();
+    while store.dispatch_step(64, &mut Vec::new()) > 0 {}
+}
+
+pub fn settled(store: &Store, end: LogOffset) -> Option<Settled> {
+    let future = pin!(store.settled(end, Timestamp(i64::MAX)));
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(settled) => Some(settled),
+        Poll::Pending => None,
+    }
+}
+
+pub fn read_from(store: &Arc<Store>, name: &str, queue: u32, from: u64, filter: &Filter) -> Read {
+    let limit = ReadLimit { messages: 32, bytes: 1 << 20 };
+    let handle = store.queue(&topic(name), QueueId(queue)).unwrap();
+    store.read(&handle, QueueOffset(from), limit, filter).unwrap()
+}
+
+/// All messages of a queue as (queue offset, body), in order.
+pub fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, Vec<u8>)> {
+    let Some(handle) = store.find_queue(name, QueueId(queue)) else { return Vec::new() };
+    let limit = ReadLimit { messages: 7, bytes: 1 << 20 };
+    let mut all = Vec::new();
+    let mut at = handle.first();
+    loop {
+        match store.read(&handle, at, limit, &Filter::All).unwrap() {
+            Read::Found(batch) => {
+                let before = all.len();
+                batch.slices.iter().for_each(|slice| all.extend(bodies(slice)));
+                assert_eq!(all.len() - before, batch.count);
+                assert_eq!(batch.slices.iter().map(Bytes::len).sum::<usize>(), batch.bytes);
+                at = batch.next;
+            }
+            Read::Filtered { next, .. } => at = next,
+            Read::AtTail(_) => return all,
+            Read::Beyond(bounds) => panic!("{at} is not in {bounds:?}"),
+        }
+    }
+}
+
+pub fn bodies(slice: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    let body = |record: Record<'_>| {
+        record.verify_crc().unwrap();
+        (record.queue_offset().0, record.body().to_vec())
+    };
+    iterate(slice).map(|record| body(record.unwrap())).collect()
+}
+
+pub fn log_file(base: u64) -> std::path::PathBuf {
+    Path::new(DIR).join("commitlog").join(format!("{base:020}"))
+}
