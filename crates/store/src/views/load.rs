@@ -59,6 +59,10 @@ impl Views {
                 None
             }
         };
+        if loaded.is_some() {
+            // A process that died may not have made the name lasting.
+            disk.sync_dir(&config.dir).map_err(ViewError::disk("sync", &config.dir))?;
+        }
         for name in unfinished.into_iter().chain(stale(&config.dir, disk, loaded.as_ref())?) {
             let path = config.dir.join(name);
             disk.remove(&path).map_err(ViewError::disk("remove", &path))?;

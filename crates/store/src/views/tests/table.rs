@@ -158,8 +158,8 @@ fn parts_of_removed_topics_are_used_again_after_a_full_checkpoint() {
     let mut story = story();
     let mut sizes = Vec::new();
     for round in 0..30 {
-        for n in 0..200 {
-            story.send(&format!("topic{n}"), 0, "");
+        for n in 0..1600 {
+            story.send(&format!("topic{}", n % 200), 0, "");
         }
         for n in 0..200 {
             story.remove_topic(&format!("topic{n}"));
@@ -169,7 +169,8 @@ fn parts_of_removed_topics_are_used_again_after_a_full_checkpoint() {
         sizes.push(usage.bytes - usage.free_bytes);
         assert!(round < 29 || usage.files == 1);
     }
-    assert!(sizes.iter().max().unwrap() < &200_000, "{sizes:?}");
+    // Without reuse they would add up to a megabyte; a quarter of the arena may wait.
+    assert!(sizes.iter().max().unwrap() < &500_000, "{sizes:?}");
     story.check();
 }
 
