@@ -19,7 +19,7 @@ use protocol::record;
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::segment::{OpenFiles, Segment};
-use crate::stage::Stages;
+use crate::stage::{Stage, Stages};
 
 /// How far a read may go to get its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,13 +151,24 @@ impl Log {
     /// Some bytes of `from..to`, at least one, as many as are at hand without a copy or fit one read.
     /// A stage gives whole records; a file may end in the middle of one, then ask again with a larger `most`.
     pub(crate) fn some(&self, from: u64, to: u64, most: usize) -> Result<Bytes, ReadError> {
-        if let Some(stage) = self.stages.find(from) {
-            let end = to.min(stage.limit());
-            return Ok(stage.tape().lease(stage.at(from)..stage.at(end)));
+        let stage = self.stages.from(from);
+        if let Some(stage) = &stage
+            && stage.base() <= from
+        {
+            return Ok(stage.tape().lease(stage.at(from)..stage.at(to.min(stage.limit()))));
         }
-        let segment = self.segment(from).ok_or_else(|| outside(from))?;
-        let len = (to.min(segment.end()) - from).min(most as u64) as usize;
+        let (segment, to) = self.in_file(from, to, stage)?;
+        let len = (to - from).min(most as u64) as usize;
         self.read_file(&segment, from, len, Access::Device)
+    }
+
+    /// The segment that holds `from`, and up to where its file has the log. What lies in front of the first stage in
+    /// memory is drained; what lies behind its base may not be.
+    fn in_file(&self, from: u64, to: u64, stage: Option<Arc<Stage>>) -> Result<(Segment, u64), ReadError> {
+        let to = stage.map_or(to, |stage| to.min(stage.base()));
+        let segment = self.segment(from).ok_or_else(|| outside(from))?;
+        let to = to.min(segment.end());
+        Ok((segment, to))
     }
 
     /// Everything that memory has from `from` on without a gap, leased. `None` when `from` is not in memory, or when
@@ -182,11 +193,8 @@ impl Log {
                 stage.tape().lease(range)
             });
         }
-        // What lies in front of the first stage in memory is drained; what lies behind its base may not be.
-        let to = stage.map_or(to, |stage| to.min(stage.base()));
-        let segment = self.segment(from).ok_or_else(|| outside(from))?;
-        let len = to.min(segment.end()) - from;
-        self.read_file(&segment, from, len as usize, access)
+        let (segment, to) = self.in_file(from, to, stage)?;
+        self.read_file(&segment, from, (to - from) as usize, access)
     }
 
     /// Exactly `from..from + len`, which is one record.

@@ -252,11 +252,13 @@ fn the_real_disk_with_its_loops() {
             }
         }
         while store.dispatch_step(1000, &mut Vec::new()) > 0 {}
+        assert_eq!(store.poisoned(), None);
         assert_eq!(read_all(&store, "t", 0).len(), 500);
         threads.join();
         store.close();
         drop(store);
         let store = store::Store::open(config, FileDisk.shared(), clock).unwrap();
+        eprintln!("{durability:?} {:?}", store.opened());
         assert_eq!(read_all(&std::sync::Arc::new(store), "t", 0).len(), 500);
     }
 }
