@@ -18,7 +18,7 @@ mod handlers;
 mod locks;
 mod loops;
 pub mod offsets;
-mod ops;
+pub mod ops;
 mod rates;
 mod refusal;
 mod routes;
@@ -26,5 +26,5 @@ pub mod topics;
 
 pub use broker::{Broker, OpenRefused};
 pub use config::BrokerConfig;
-pub use loops::Running;
+pub use loops::{Running, Wake};
 pub use routes::routes;

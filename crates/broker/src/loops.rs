@@ -13,7 +13,7 @@ use crate::Broker;
 
 /// When a step wants to run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wake {
+pub enum Wake {
     /// At once: there is more to do.
     Now,
     /// At this time, or when rung for.
@@ -62,7 +62,7 @@ impl Broker {
     }
 
     /// Makes stored messages visible and tells those who wait for them.
-    pub(crate) fn dispatch_step(&self, _now: Timestamp) -> Wake {
+    pub fn dispatch_step(&self, _now: Timestamp) -> Wake {
         if self.store.poisoned().is_some() {
             return Wake::Ended;
         }
@@ -77,17 +77,17 @@ impl Broker {
     }
 
     /// Ends the waits whose time is over.
-    pub(crate) fn arrivals_step(&self, now: Timestamp) -> Wake {
+    pub fn arrivals_step(&self, now: Timestamp) -> Wake {
         self.arrivals.expire(now).map_or(Wake::Idle, Wake::At)
     }
 
     /// Delivers delayed messages whose time has come.
-    pub(crate) fn delay_step(&self, now: Timestamp) -> Wake {
+    pub fn delay_step(&self, now: Timestamp) -> Wake {
         self.delay.step(&self.store, &self.topics, now)
     }
 
     /// Saves progress and forgets who is gone.
-    pub(crate) fn upkeep_step(&self, now: Timestamp) -> Wake {
+    pub fn upkeep_step(&self, now: Timestamp) -> Wake {
         if let Err(error) = self.offsets.persist(&self.store) {
             tracing::warn!(%error, "consumer progress could not be saved yet");
         }

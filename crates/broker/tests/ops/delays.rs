@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Delayed messages: never early, never lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use broker::delay::Levels;
+use expect_test::expect;
+use protocol::names::TopicName;
+use stdx::Rng;
+
+use crate::world::{T0, World, input};
+
+#[test]
+fn a_message_waits_for_its_level() {
+    let world = World::new();
+    world.put("orders", 3, &[], "make the topic");
+    let sent =
+        world.send(input("orders", 2, &[("DELAY", "2"), ("TAGS", "t")], "later")).expect("it is stored");
+    assert_eq!((sent.queue.0, sent.queue_offset.0), (2, 0), "the sender is told its own queue");
+    let waiting = &world.records("SCHEDULE_TOPIC_XXXX", 1)[0];
+    assert_eq!((waiting.property("REAL_TOPIC"), waiting.property("REAL_QID")), ("orders", "2"));
+    world.pass(Duration::from_millis(4_999));
+    assert_eq!(world.bodies("orders", 2), Vec::<String>::new(), "a moment too early");
+    world.pass(Duration::from_millis(1));
+    let delivered = &world.records("orders", 2)[0];
+    assert_eq!((delivered.body.as_str(), delivered.stored_at.0 - T0.0), ("later", 5_000));
+    let properties: Vec<String> = delivered.properties.iter().map(|(name, _)| name.clone()).collect();
+    expect!["CLUSTER MSG_REGION REAL_QID REAL_TOPIC TAGS TRACE_ON UNIQ_KEY"].assert_eq(&properties.join(" "));
+    world.pass(Duration::from_secs(100));
+    assert_eq!(world.bodies("orders", 2), ["later"], "once");
+}
+
+#[test]
+fn a_level_above_the_table_is_the_longest() {
+    let world = World::new();
+    world.put("orders", 0, &[("DELAY", "99")], "x");
+    assert_eq!(world.records("SCHEDULE_TOPIC_XXXX", 17)[0].property("DELAY"), "18");
+}
+
+#[test]
+fn a_killed_broker_delivers_what_was_waiting() {
+    let world = World::new();
+    world.put("orders", 0, &[("DELAY", "1")], "one");
+    world.put("orders", 0, &[("DELAY", "3")], "two");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.bodies("orders", 0), ["one"]);
+    let world = world.kill();
+    world.steps();
+    assert_eq!(world.bodies("orders", 0), ["one"], "progress is part of the log");
+    world.pass(Duration::from_secs(9));
+    assert_eq!(world.bodies("orders", 0), ["one", "two"]);
+}
+
+#[test]
+fn a_topic_that_was_removed_gets_nothing() {
+    let world = World::new();
+    world.put("orders", 0, &[("DELAY", "1")], "gone");
+    world.put("other", 0, &[("DELAY", "1")], "kept");
+    let topics = world.broker.topics();
+    assert_eq!(topics.remove(&TopicName::stored("orders"), &world.store, world.now()), Ok(true));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.bodies("other", 0), ["kept"]);
+    assert!(topics.get("orders").is_none());
+}
+
+/// Random delays, random waits, kills in between: everything is delivered, at its time or later, in the order of
+/// its level, and twice only across a kill.
+#[test]
+fn none_is_lost_and_none_is_early() {
+    for seed in 0..5 {
+        let mut rng = Rng::new(seed);
+        let mut world = World::with(|config, _| {
+            config.sending.delay_levels = "1s 3s 10s".parse::<Levels>().expect("a table")
+        });
+        let delays = [1_000, 3_000, 10_000];
+        let mut due: BTreeMap<String, i64> = BTreeMap::new();
+        let mut kills = 0;
+        for step in 0..120 {
+            match rng.below(10) {
+                0..=5 => {
+                    let level = rng.below(3) as usize;
+                    let body = format!("m{step}");
+                    world.put("orders", 0, &[("DELAY", &(level + 1).to_string())], &body);
+                    due.insert(body, world.now().0 + delays[level]);
+                }
+                6..=8 => world.pass(Duration::from_millis(rng.below(3_000))),
+                _ => {
+                    world = world.kill();
+                    kills += 1;
+                }
+            }
+        }
+        world.pass(Duration::from_secs(10));
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for record in world.records("orders", 0) {
+            assert!(record.stored_at.0 >= due[&record.body], "{} was early, seed {seed}", record.body);
+            *seen.entry(record.body).or_default() += 1;
+        }
+        let missing: Vec<&String> = due.keys().filter(|body| !seen.contains_key(*body)).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "seed {seed}, {kills} kills");
+        assert!(kills > 0 || seen.values().all(|count| *count == 1));
+    }
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Operations on a real store in a temporary directory, with a clock that the test turns and no runtime.
+
+mod delays;
+mod progress;
+mod pulls;
+mod retries;
+mod sends;
+mod settings;
+mod world;

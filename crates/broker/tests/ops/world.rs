@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A broker whose loops run only when the test says so. `kill` is what `kill -9` leaves: nothing is closed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use broker::ops::pull::{Outcome, PullInput, PullRefused, Pulled};
+use broker::ops::send::{SendInput, SendRefused, Sent};
+use broker::topics::Template;
+use broker::{Broker, BrokerConfig, Wake};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::names::{ByteStr, Group, QueueId, QueueOffset, TopicName};
+use protocol::record;
+use stdx::{Clock, Timestamp};
+use store::disk::FileDisk;
+use store::{Store, StoreConfig};
+use tempfile::TempDir;
+
+/// A clock that stands still until it is turned.
+pub struct HandClock(Mutex<Hands>);
+
+struct Hands {
+    now: Timestamp,
+    wakers: BTreeMap<(Timestamp, u64), Waker>,
+    next: u64,
+}
+
+impl HandClock {
+    fn new(now: Timestamp) -> Arc<HandClock> {
+        Arc::new(HandClock(Mutex::new(Hands { now, wakers: BTreeMap::new(), next: 0 })))
+    }
+
+    fn turn(&self, time: Duration) {
+        let mut hands = self.0.lock();
+        hands.now = hands.now + time;
+        let limit = (Timestamp(hands.now.0 + 1), 0);
+        let later = hands.wakers.split_off(&limit);
+        let due = std::mem::replace(&mut hands.wakers, later);
+        drop(hands);
+        due.into_values().for_each(Waker::wake);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        self.0.lock().now
+    }
+    fn wake_at(&self, at: Timestamp, waker: Waker) -> u64 {
+        let mut hands = self.0.lock();
+        hands.next += 1;
+        let ticket = hands.next;
+        hands.wakers.insert((at, ticket), waker);
+        ticket
+    }
+    fn cancel(&self, at: Timestamp, ticket: u64) {
+        self.0.lock().wakers.remove(&(at, ticket));
+    }
+}
+
+pub const T0: Timestamp = Timestamp(1_700_000_000_000);
+
+pub struct World {
+    dir: TempDir,
+    pub config: BrokerConfig,
+    pub store_config: StoreConfig,
+    pub clock: Arc<HandClock>,
+    pub store: Arc<Store>,
+    pub broker: Arc<Broker>,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(|_, _| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) -> World {
+        let dir = TempDir::new().expect("a temporary directory");
+        let mut store_config = StoreConfig::new(dir.path().join("data"));
+        store_config.stage_dir = Some(dir.path().join("stages"));
+        store_config.segment_size = 16 << 20;
+        let mut config = BrokerConfig::default();
+        change(&mut config, &mut store_config);
+        let clock = HandClock::new(T0);
+        let (store, broker) = open(&config, &store_config, &clock);
+        World { dir, config, store_config, clock, store, broker }
+    }
+
+    /// Ends the process without a word and starts it again.
+    pub fn kill(self) -> World {
+        let World { dir, config, store_config, clock, store, broker } = self;
+        drop((store, broker));
+        let (store, broker) = open(&config, &store_config, &clock);
+        World { dir, config, store_config, clock, store, broker }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Turns the clock and lets every loop do what it finds.
+    pub fn pass(&self, time: Duration) {
+        self.clock.turn(time);
+        self.steps();
+    }
+
+    /// Lets every loop but the upkeep run until it has nothing to do now.
+    pub fn steps(&self) {
+        let now = self.now();
+        let due = |wake: Wake| matches!(wake, Wake::Now) || matches!(wake, Wake::At(at) if at <= now);
+        loop {
+            let mut busy = due(self.broker.dispatch_step(now));
+            busy |= due(self.broker.delay_step(now));
+            busy |= due(self.broker.arrivals_step(now));
+            if !busy {
+                break;
+            }
+        }
+    }
+
+    /// Runs an operation that must not wait for longer than the loops need.
+    pub fn finish<F: Future>(&self, operation: F) -> F::Output {
+        let mut operation = pin!(operation);
+        for _ in 0..1000 {
+            if let Poll::Ready(out) = poll(operation.as_mut()) {
+                return out;
+            }
+            self.steps();
+            self.store.flush_step();
+            std::thread::yield_now();
+        }
+        panic!("the operation waits");
+    }
+
+    pub fn send(&self, input: SendInput) -> Result<Sent, SendRefused> {
+        let sent = self.finish(self.broker.send(input, self.now()));
+        self.steps();
+        sent
+    }
+
+    /// Sends a plain message and returns its queue offset.
+    pub fn put(&self, topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -> u64 {
+        self.send(input(topic, queue, properties, body)).expect("it is stored").queue_offset.0
+    }
+
+    pub fn pull(&self, input: PullInput) -> Result<Pulled, PullRefused> {
+        self.finish(self.broker.pull(input, self.now()))
+    }
+
+    /// Pulls without waiting; the outcome in one line, the bodies of what was found.
+    pub fn look(&self, topic: &str, queue: u32, from: u64) -> String {
+        show(self.pull(pull_input(topic, queue, from)))
+    }
+
+    /// All bodies of a queue, from its beginning.
+    pub fn bodies(&self, topic: &str, queue: u32) -> Vec<String> {
+        self.records(topic, queue).into_iter().map(|record| record.body).collect()
+    }
+
+    /// All messages of a queue, from its beginning.
+    pub fn records(&self, topic: &str, queue: u32) -> Vec<Seen> {
+        let mut all = Vec::new();
+        let mut from = 0;
+        loop {
+            let input = PullInput { messages: 100, ..pull_input(topic, queue, from) };
+            match self.pull(input).expect("it is readable") {
+                Pulled { outcome: Outcome::Found(batch), next, .. } => {
+                    all.extend(batch.slices.iter().flat_map(|slice| seen(slice)));
+                    from = next.0;
+                }
+                _ => return all,
+            }
+        }
+    }
+}
+
+/// What a test wants to see of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub topic: String,
+    pub queue: u32,
+    pub offset: u64,
+    pub log: u64,
+    pub reconsumed: i32,
+    pub stored_at: Timestamp,
+    pub body: String,
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Seen {
+    pub fn property(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
+}
+
+pub fn seen(bytes: &[u8]) -> Vec<Seen> {
+    let look = |record: record::Record<'_>| Seen {
+        topic: record.topic().to_owned(),
+        queue: record.queue().0,
+        offset: record.queue_offset().0,
+        log: record.log_offset().0,
+        reconsumed: record.reconsume(),
+        stored_at: record.stored_at(),
+        body: String::from_utf8_lossy(record.body()).into_owned(),
+        properties: record.each_property().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    };
+    record::iterate(bytes).map(|record| look(record.expect("a whole record"))).collect()
+}
+
+fn open(
+    config: &BrokerConfig,
+    store_config: &StoreConfig,
+    clock: &Arc<HandClock>,
+) -> (Arc<Store>, Arc<Broker>) {
+    let store =
+        Store::open(store_config.clone(), Arc::new(FileDisk), clock.clone()).expect("the store opens");
+    let store = Arc::new(store);
+    let broker = Broker::open(config.clone(), store.clone(), clock.clone()).expect("the broker opens");
+    (store, broker)
+}
+
+pub fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+pub fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+pub fn text(properties: &[(&str, &str)]) -> String {
+    properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
+}
+
+pub fn input(topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -> SendInput {
+    SendInput {
+        topic: TopicName::stored(topic),
+        queue: Some(QueueId(queue)),
+        template: Template { topic: Some(TopicName::stored("TBW102")), queues: 4, sys_flag: 0 },
+        flag: 7,
+        sys_flag: 0,
+        born_at: T0,
+        born_host: address("10.0.0.9:5000"),
+        store_host: address("127.0.0.1:10911"),
+        reconsumed: 0,
+        reconsume_max: None,
+        properties: ByteStr::from(text(properties)),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        batch: false,
+    }
+}
+
+pub fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
+    PullInput {
+        group: Group::stored("g"),
+        topic: TopicName::stored(topic),
+        queue: QueueId(queue),
+        from: QueueOffset(from),
+        messages: 32,
+        bytes: None,
+        wait: None,
+        commit: None,
+        filter: Some((ByteStr::from("TAG"), ByteStr::from("*"))),
+        sub_version: 0,
+        connection: 1,
+        lite: false,
+    }
+}
+
+pub fn show(pulled: Result<Pulled, PullRefused>) -> String {
+    let pulled = match pulled {
+        Ok(pulled) => pulled,
+        Err(refused) => return format!("refused: {refused}"),
+    };
+    let what = match &pulled.outcome {
+        Outcome::Found(batch) => {
+            let bodies: Vec<String> =
+                batch.slices.iter().flat_map(|slice| seen(slice)).map(|record| record.body).collect();
+            format!("found {}", bodies.join(" "))
+        }
+        other => format!("{other:?}"),
+    };
+    format!("{what}, next {} of {}..{}", pulled.next, pulled.first, pulled.end)
+}
