@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bytes captured from Apache's own jars (see `golden/PROVENANCE.md`): read, written again and compared. Where Apache's
 //! order is fixed the bytes are equal; elsewhere what they mean is.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it likes")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -107,7 +108,7 @@ fn sends() {
     assert_eq!((&*header.group, &*header.topic), ("producers", "orders"));
     assert_eq!((header.default_queues, header.queue, header.sys_flag), (4, Some(QueueId(3)), 1));
     assert_eq!((header.born_at, header.flag, header.max_reconsume), (Timestamp(NOW), -5, Some(16)));
-    assert_eq!(header.properties.get("TAGS").as_deref(), Some("Tag\"é\\"));
+    assert_eq!(header.properties.get("TAGS"), Some("Tag\"é\\"));
     let (frame, batch) = frames::<SendBatchMessage>(V5, "send-batch", &["n"]);
     assert!(batch.0.batch);
     assert_eq!(batch::units(&frame.body).count(), 3);
@@ -208,7 +209,7 @@ fn a_pull_body_is_walked() {
         record.verify_crc().unwrap();
         assert_eq!(record.body(), format!("message {i}").as_bytes());
         assert_eq!(record.queue_offset(), QueueOffset(40 + i as u64));
-        assert_eq!(record.log_offset(), LogOffset(1 << 40 | i as u64 * 1000));
+        assert_eq!(record.log_offset(), LogOffset((1 << 40) | (i as u64 * 1000)));
         again.extend(rewritten(&record));
     }
     assert_eq!(again, body);

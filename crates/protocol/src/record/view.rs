@@ -12,6 +12,7 @@ use super::{
     STORE_HOST_V6, TRANSACTION_MASK, body_crc, tag_hash,
 };
 use crate::names::{LogOffset, QueueId, QueueOffset};
+use crate::properties;
 
 /// One record whose magic, sizes and topic text were checked. The body's checksum is
 /// checked only by [`Record::verify_crc`].
@@ -178,22 +179,30 @@ impl<'a> Record<'a> {
         self.properties
     }
 
-    /// Returns the value of one property. Where a name stands twice the later one counts, as in Java's map.
-    pub fn property(&self, name: &str) -> Option<&'a str> {
-        let value = properties(self.properties).filter(|(key, _)| *key == name.as_bytes()).last()?.1;
-        core::str::from_utf8(value).ok()
+    /// Returns the properties as text, up to the first byte that is no UTF-8 if there should be one.
+    pub fn properties_text(&self) -> &'a str {
+        match core::str::from_utf8(self.properties) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = self.properties.get(..error.valid_up_to()).unwrap_or_default();
+                core::str::from_utf8(valid).unwrap_or_default()
+            }
+        }
     }
 
-    /// Returns every property that is text, in the stored order.
+    /// Returns the value of one property. Where a name stands twice the later one counts, as in Java's map.
+    pub fn property(&self, name: &str) -> Option<&'a str> {
+        properties::get(self.properties_text(), name)
+    }
+
+    /// Returns every property, in the stored order.
     pub fn each_property(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        properties(self.properties).filter_map(|(key, value)| {
-            Some((core::str::from_utf8(key).ok()?, core::str::from_utf8(value).ok()?))
-        })
+        properties::iter(self.properties_text())
     }
 
     /// Returns the tag, where there is one.
     pub fn tag(&self) -> Option<&'a str> {
-        self.property("TAGS")
+        self.property(properties::TAGS)
     }
 
     /// Returns what the consume queue holds for this record's tag, zero without one.
@@ -248,15 +257,6 @@ pub fn iterate(body: &[u8]) -> impl Iterator<Item = Result<Record<'_>, RecordErr
             Err(_) => &[],
         };
         Some(record)
-    })
-}
-
-/// Splits the text form of properties into names and values. Pairs without a name or a value are left out.
-fn properties(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    text.split(|byte| *byte == 2).filter_map(|pair| {
-        let at = pair.iter().position(|byte| *byte == 1)?;
-        let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
-        (!name.is_empty() && !value.is_empty()).then_some((name, value))
     })
 }
 
