@@ -17,23 +17,25 @@ use crate::views::ViewError;
 
 pub(crate) mod buddy;
 
-use buddy::{BLOCK_UNITS, Buddy};
+use buddy::{Buddy, CLASSES};
 
 /// Entries in the smallest part.
 pub(crate) const UNIT_ENTRIES: u32 = 4;
 const UNIT_BYTES: usize = UNIT_ENTRIES as usize * Entry::LEN;
-const BLOCK_BYTES: usize = BLOCK_UNITS as usize * UNIT_BYTES;
 const HEADER: usize = 4096;
 const MAGIC: &[u8; 8] = b"KIRARENA";
 const VERSION: u32 = 1;
 const FILES_MAX: usize = 400;
 
-// A region starts and ends on a page.
-const _: () = assert!(BLOCK_BYTES.is_multiple_of(4096) && HEADER.is_multiple_of(4096));
+/// The least top class: its parts are whole pages, and so are files made of them.
+const TOP_MIN: u8 = 8;
+const _: () = assert!((UNIT_BYTES << TOP_MIN).is_multiple_of(4096) && HEADER.is_multiple_of(4096));
 
-/// How the arena grows, in blocks of 65,536 entries (1.25 MiB). Part of the disk format of one data directory.
+/// How the arena grows. Part of the disk format of one data directory. A block is a part of the top class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaShape {
+    /// Class of the largest parts: they hold `4 << top_class` entries of 20 bytes.
+    pub top_class: u8,
     /// Blocks of the first file; each next file has twice as many.
     pub first_blocks: u32,
     /// Blocks of the largest file.
@@ -42,13 +44,16 @@ pub struct ArenaShape {
 
 impl Default for ArenaShape {
     fn default() -> ArenaShape {
-        ArenaShape { first_blocks: 12, max_blocks: 768 }
+        ArenaShape { top_class: 14, first_blocks: 12, max_blocks: 768 }
     }
 }
 
 impl ArenaShape {
     pub(crate) fn is_possible(self) -> bool {
-        self.first_blocks > 0 && self.max_blocks >= self.first_blocks && self.max_blocks <= 1 << 12
+        (TOP_MIN..CLASSES).contains(&self.top_class)
+            && self.first_blocks > 0
+            && self.max_blocks >= self.first_blocks
+            && self.max_blocks <= 1 << 12
     }
 
     fn blocks(self, file: usize) -> u32 {
@@ -82,7 +87,6 @@ pub(crate) struct Arena {
     space: Mutex<Space>,
 }
 
-#[derive(Default)]
 struct Space {
     buddy: Buddy,
     /// Given back, but perhaps still named by the checkpoint on disk.
@@ -125,7 +129,7 @@ impl Arena {
             starts: starts(shape),
             shape,
             files: (0..FILES_MAX).map(|_| OnceLock::new()).collect(),
-            space: Mutex::default(),
+            space: Mutex::new(Space { buddy: unused(shape, 0), withheld: Vec::new(), count: 0 }),
         };
         if count >= arena.starts.len() {
             return Err(ViewError::damaged(dir, format!("{count} arena files cannot be")));
@@ -134,8 +138,8 @@ impl Arena {
             let file = arena.open_file(index, OpenMode::Write)?;
             assert!(arena.files[index].set(file).is_ok(), "arena files are opened once");
         }
-        arena.space.lock().count = count;
-        arena.set_used(Vec::new(), Vec::new())?;
+        let end = arena.starts[count];
+        *arena.space.lock() = Space { buddy: unused(shape, end), withheld: Vec::new(), count };
         Ok(arena)
     }
 
@@ -144,14 +148,16 @@ impl Arena {
         let mut space = self.space.lock();
         used.extend(&withheld);
         let mut used: Vec<(u32, u8)> = used.into_iter().map(|part| (part.unit, part.class)).collect();
-        space.buddy = Buddy::with_used(self.starts[space.count], &mut used)
+        space.buddy = Buddy::with_used(self.shape.top_class, self.starts[space.count], &mut used)
             .map_err(|overlap| ViewError::damaged(&self.dir, overlap.to_string()))?;
         space.withheld = withheld;
         Ok(())
     }
 
-    /// Takes a part, growing the arena by a file if none is free.
+    /// Takes a part of `class`, or of the top class where that is smaller, growing the arena by a file if none is
+    /// free.
     pub(crate) fn take(&self, class: u8) -> Result<Part, ViewError> {
+        let class = class.min(self.shape.top_class);
         let mut space = self.space.lock();
         if let Some(unit) = space.buddy.take(class) {
             return Ok(Part { unit, class });
@@ -282,7 +288,7 @@ fn starts(shape: ArenaShape) -> Vec<u32> {
     assert!(shape.is_possible(), "an arena file has blocks");
     let mut starts = vec![0u32];
     for index in 0..FILES_MAX {
-        let units = shape.blocks(index).checked_mul(BLOCK_UNITS);
+        let units = shape.blocks(index).checked_mul(buddy::units(shape.top_class));
         match units.and_then(|units| starts[index].checked_add(units)) {
             Some(end) => starts.push(end),
             None => break,
@@ -291,10 +297,15 @@ fn starts(shape: ArenaShape) -> Vec<u32> {
     starts
 }
 
+fn unused(shape: ArenaShape, end: u32) -> Buddy {
+    Buddy::with_used(shape.top_class, end, &mut []).expect("nothing cannot overlap")
+}
+
 fn header(shape: ArenaShape, index: usize) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.extend(VERSION.to_be_bytes());
     header.extend((index as u32).to_be_bytes());
+    header.extend(u32::from(shape.top_class).to_be_bytes());
     header.extend(shape.first_blocks.to_be_bytes());
     header.extend(shape.max_blocks.to_be_bytes());
     header.extend(crc32fast::hash(&header).to_be_bytes());

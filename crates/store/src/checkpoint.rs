@@ -271,13 +271,14 @@ fn file_header(generation: u64, shape: ArenaShape) -> [u8; FILE_HEADER] {
     bytes.extend(generation.to_be_bytes());
     bytes.extend(shape.first_blocks.to_be_bytes());
     bytes.extend(shape.max_blocks.to_be_bytes());
-    bytes.extend([0; 4]);
+    bytes.extend(u32::from(shape.top_class).to_be_bytes());
     bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
     bytes.try_into().expect("the header is as long as the header")
 }
 
 fn shape_of(header: &[u8; FILE_HEADER], generation: u64) -> Option<ArenaShape> {
     let word = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
-    let shape = ArenaShape { first_blocks: word(20), max_blocks: word(24) };
+    let top_class = u8::try_from(word(28)).ok()?;
+    let shape = ArenaShape { top_class, first_blocks: word(20), max_blocks: word(24) };
     (file_header(generation, shape) == *header && shape.is_possible()).then_some(shape)
 }

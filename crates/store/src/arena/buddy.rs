@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. Which parts of the arena are free: a buddy allocator over units of four entries.
-//! In: grow, take, give. Out: unit addresses. A part of class `c` has `1 << c` units and starts at a multiple of them.
+//! In: grow, take, give. Out: unit addresses. A part of class `c` has `1 << c` units and starts at a multiple of
+//! them; the arena consists of whole parts of the top class.
 //! Invariants: free parts never overlap; two free buddies are always one free part of the next class; the free
 //! units are exactly those grown or given and not taken since.
 
 use std::collections::BTreeSet;
 
-/// Number of size classes; the largest part is a block.
+/// Number of size classes there may be.
 pub(crate) const CLASSES: u8 = 15;
-/// The class of a block.
-pub(crate) const TOP: u8 = CLASSES - 1;
-/// Units in a block.
-pub(crate) const BLOCK_UNITS: u32 = 1 << TOP;
 
 /// Units of one part of `class`.
 pub(crate) fn units(class: u8) -> u32 {
@@ -27,23 +24,24 @@ pub(crate) struct Overlap {
 }
 
 /// The free parts of the arena.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Buddy {
     free: [BTreeSet<u32>; CLASSES as usize],
+    top: u8,
     end: u32,
     free_units: u64,
 }
 
 impl Buddy {
-    /// An arena of `end` units (whole blocks) of which `used` parts are taken.
-    pub(crate) fn with_used(end: u32, used: &mut [(u32, u8)]) -> Result<Buddy, Overlap> {
-        assert!(end.is_multiple_of(BLOCK_UNITS), "an arena has whole blocks");
-        let mut buddy = Buddy { end, ..Buddy::default() };
+    /// An arena of `end` units with parts up to class `top`, of which `used` are taken.
+    pub(crate) fn with_used(top: u8, end: u32, used: &mut [(u32, u8)]) -> Result<Buddy, Overlap> {
+        assert!(top < CLASSES && end.is_multiple_of(units(top)), "an arena has whole parts of its top class");
+        let mut buddy = Buddy { free: Default::default(), top, end, free_units: 0 };
         used.sort_unstable();
         let mut at = 0;
         for &mut (unit, class) in used {
-            let overlap = Overlap { unit, units: if class < CLASSES { units(class) } else { 0 } };
-            if class >= CLASSES || unit < at || !unit.is_multiple_of(units(class)) {
+            let overlap = Overlap { unit, units: if class <= top { units(class) } else { 0 } };
+            if class > top || unit < at || !unit.is_multiple_of(units(class)) {
                 return Err(overlap);
             }
             let next = unit.checked_add(units(class)).filter(|&next| next <= end).ok_or(overlap)?;
@@ -64,9 +62,9 @@ impl Buddy {
         self.free_units
     }
 
-    /// Adds whole blocks at the end.
+    /// Adds `by` units at the end.
     pub(crate) fn grow(&mut self, by: u32) {
-        assert!(by.is_multiple_of(BLOCK_UNITS), "an arena grows by whole blocks");
+        assert!(by.is_multiple_of(units(self.top)), "an arena grows by whole parts of its top class");
         let end = self.end.checked_add(by).expect("the arena's owner keeps its size below the address space");
         let start = std::mem::replace(&mut self.end, end);
         self.give_span(start, end);
@@ -74,7 +72,7 @@ impl Buddy {
 
     /// Takes the lowest free part of `class`, splitting a larger one if need be.
     pub(crate) fn take(&mut self, class: u8) -> Option<u32> {
-        let from = (class..CLASSES).find(|&c| !self.free[usize::from(c)].is_empty())?;
+        let from = (class..=self.top).find(|&c| !self.free[usize::from(c)].is_empty())?;
         let unit = self.free[usize::from(from)].pop_first()?;
         for smaller in (class..from).rev() {
             self.free[usize::from(smaller)].insert(unit + units(smaller));
@@ -85,10 +83,13 @@ impl Buddy {
 
     /// Gives a part back.
     pub(crate) fn give(&mut self, unit: u32, class: u8) {
-        assert!(class < CLASSES && unit.is_multiple_of(units(class)) && unit < self.end, "{unit} is no part");
+        assert!(
+            class <= self.top && unit.is_multiple_of(units(class)) && unit < self.end,
+            "{unit} is no part"
+        );
         self.free_units += u64::from(units(class));
         let (mut unit, mut class) = (unit, class);
-        while class < TOP && self.free[usize::from(class)].remove(&(unit ^ units(class))) {
+        while class < self.top && self.free[usize::from(class)].remove(&(unit ^ units(class))) {
             unit &= !units(class);
             class += 1;
         }
@@ -99,8 +100,8 @@ impl Buddy {
     fn give_span(&mut self, from: u32, to: u32) {
         let mut at = from;
         while at < to {
-            let aligned = at.trailing_zeros().min(u32::from(TOP)) as u8;
-            let fits = (to - at).ilog2().min(u32::from(TOP)) as u8;
+            let aligned = at.trailing_zeros().min(u32::from(self.top)) as u8;
+            let fits = (to - at).ilog2().min(u32::from(self.top)) as u8;
             let class = aligned.min(fits);
             self.give(at, class);
             at += units(class);
@@ -114,7 +115,10 @@ impl Buddy {
         for (class, parts) in self.free.iter().enumerate() {
             for &unit in parts {
                 assert!(unit.is_multiple_of(1 << class));
-                assert!(class as u8 == TOP || !parts.contains(&(unit ^ (1 << class))), "buddies are joined");
+                assert!(
+                    class as u8 == self.top || !parts.contains(&(unit ^ (1 << class))),
+                    "buddies are joined"
+                );
                 spans.push((unit, unit + (1 << class)));
             }
         }
@@ -129,26 +133,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const TOP: u8 = 9;
+
     #[test]
     fn refuses_parts_that_overlap() {
         let check =
-            |used: &[(u32, u8)]| Buddy::with_used(BLOCK_UNITS, &mut used.to_vec()).err().map(|e| e.unit);
+            |used: &[(u32, u8)]| Buddy::with_used(TOP, units(TOP), &mut used.to_vec()).err().map(|e| e.unit);
         assert_eq!(check(&[(0, 2), (4, 0)]), None);
         assert_eq!(check(&[(0, 2), (3, 0)]), Some(3), "inside the one before");
         assert_eq!(check(&[(2, 2)]), Some(2), "not aligned");
-        assert_eq!(check(&[(0, CLASSES)]), Some(0), "no such class");
-        assert_eq!(check(&[(BLOCK_UNITS, 0)]), Some(BLOCK_UNITS), "outside");
+        assert_eq!(check(&[(0, TOP + 1)]), Some(0), "no such class");
+        assert_eq!(check(&[(units(TOP), 0)]), Some(units(TOP)), "outside");
     }
 
     proptest! {
         #[test]
-        fn parts_never_overlap(steps in proptest::collection::vec((any::<bool>(), 0..CLASSES, any::<u16>()), 1..300)) {
-            let mut buddy = Buddy::default();
+        fn parts_never_overlap(steps in proptest::collection::vec((any::<bool>(), 0..=TOP, any::<u16>()), 1..300)) {
+            let mut buddy = Buddy::with_used(TOP, 0, &mut []).unwrap();
             let mut taken: Vec<(u32, u8)> = Vec::new();
             for (takes, class, pick) in steps {
                 if takes || taken.is_empty() {
                     let unit = buddy.take(class).unwrap_or_else(|| {
-                        buddy.grow(BLOCK_UNITS);
+                        buddy.grow(units(TOP));
                         buddy.take(class).unwrap()
                     });
                     let end = unit + units(class);
@@ -162,7 +168,7 @@ mod tests {
                 let used: u64 = taken.iter().map(|&(_, class)| u64::from(units(class))).sum();
                 prop_assert_eq!(used + buddy.free_units(), u64::from(buddy.end()));
             }
-            let reopened = Buddy::with_used(buddy.end(), &mut taken).unwrap();
+            let reopened = Buddy::with_used(TOP, buddy.end(), &mut taken).unwrap();
             reopened.check();
             prop_assert_eq!(reopened.free, buddy.free);
         }

@@ -58,7 +58,7 @@ struct Model {
 
 fn small(dir: &str) -> ViewsConfig {
     ViewsConfig {
-        arena: ArenaShape { first_blocks: 1, max_blocks: 1 },
+        arena: ArenaShape { top_class: 8, first_blocks: 1, max_blocks: 2 },
         run_entries: 8,
         delta_bytes: 600,
         ..ViewsConfig::new(dir)
