@@ -18,11 +18,13 @@ use crate::clients::Clients;
 use crate::config::BrokerConfig;
 use crate::counts::Counts;
 use crate::delay::Delay;
+use crate::forbidden::Forbidden;
 use crate::groups::Groups;
 use crate::locks::Locks;
 use crate::offsets::Offsets;
 use crate::ops::send::Brand;
 use crate::rates::Rates;
+use crate::settings::Settings;
 use crate::topics::Topics;
 
 /// One broker over one store.
@@ -32,6 +34,7 @@ pub struct Broker {
     config: ArcSwap<BrokerConfig>,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) forbidden: Forbidden,
     pub(crate) clients: Clients,
     pub(crate) offsets: Offsets,
     pub(crate) arrivals: Arrivals,
@@ -39,6 +42,7 @@ pub struct Broker {
     pub(crate) locks: Locks,
     pub(crate) counts: Counts,
     pub(crate) rates: Rates,
+    pub(crate) settings: Settings,
     /// Ids for messages that come without one.
     pub(crate) ids: UniqueIds,
     /// Told to every producer, for its traces.
@@ -70,16 +74,19 @@ impl Broker {
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Broker>, OpenRefused> {
+        let now = clock.now();
+        let mut config = config;
+        let settings = Settings::open(&store, &mut config, now);
         let problems = config.validate();
         if !problems.is_empty() {
             return Err(OpenRefused { problems });
         }
-        let now = clock.now();
         let identity = &config.identity;
         let host = identity.advertised.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
         Ok(Arc::new(Broker {
             topics: Topics::open(&store, &config, now),
             groups: Groups::open(&store, now),
+            forbidden: Forbidden::open(&store),
             clients: Clients::default(),
             offsets: Offsets::open(&store),
             arrivals: Arrivals::new(config.reading.waiters_max),
@@ -87,6 +94,7 @@ impl Broker {
             locks: Locks::new(config.consumers.lock_lease),
             counts: Counts::default(),
             rates: Rates::new(now),
+            settings,
             ids: UniqueIds::new(host, std::process::id() as u16, Rng::from_entropy().next() as u32),
             region: ByteStr::from(identity.region.as_str()),
             brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),

@@ -15,6 +15,10 @@ pub(crate) const VERSIONS: FactKind = FactKind(18);
 pub(crate) const OFFSETS: FactKind = FactKind(19);
 /// Queue of the schedule topic → the next offset to deliver, 8 bytes.
 pub(crate) const DELAY: FactKind = FactKind(20);
+/// Our name of a setting that was changed while running → its text.
+pub(crate) const SETTINGS: FactKind = FactKind(21);
+/// Group and topic that it may not read → nothing.
+pub(crate) const FORBIDDEN: FactKind = FactKind(22);
 
 /// Stands between the two names of a key; no name holds it.
 const BETWEEN: u8 = 1;

@@ -13,6 +13,7 @@ pub mod config;
 pub mod counts;
 pub mod delay;
 mod facts;
+mod forbidden;
 pub mod groups;
 mod handlers;
 mod locks;
@@ -22,6 +23,7 @@ pub mod ops;
 mod rates;
 mod refusal;
 mod routes;
+mod settings;
 pub mod topics;
 
 pub use broker::{Broker, OpenRefused};

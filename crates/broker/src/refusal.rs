@@ -51,7 +51,8 @@ impl From<PullRefused> for Refusal {
         let code = match &refused {
             PullRefused::BrokerNotReadable { .. }
             | PullRefused::LiteForbidden { .. }
-            | PullRefused::BroadcastForbidden { .. } => ResponseCode::NO_PERMISSION,
+            | PullRefused::BroadcastForbidden { .. }
+            | PullRefused::Forbidden { .. } => ResponseCode::NO_PERMISSION,
             PullRefused::Group(GroupRefused::Append(error)) => return append(error),
             PullRefused::Topic(TopicRefused::Append(error)) => return append(error),
             PullRefused::Group(refused) => group(refused),

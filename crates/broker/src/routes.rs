@@ -4,6 +4,7 @@
 use remoting::{Class, Router};
 
 use crate::Broker;
+use crate::handlers::admin::{broker, connections, groups, progress, relay, replicas, reset, topics};
 use crate::handlers::{heartbeat, lock, offset, pull, query, send, send_back};
 
 /// Returns what a broker answers.
@@ -32,4 +33,48 @@ pub fn routes() -> Router<Broker> {
         .on(lock::unlock_queues) // 42
         .on(query::query_message) // 12
         .on(query::view_message) // 33
+        .class(Class::Admin)
+        .on(topics::set_topic) // 17
+        .on(topics::set_topics) // 18
+        .on(topics::all_topics) // 21
+        .on(topics::topic_stats) // 202
+        .on(topics::delete_topic) // 215
+        .on(topics::groups_of_topic) // 300
+        .on(topics::system_topics) // 305
+        .on(topics::queue_entries) // 321
+        .on(topics::topics_of_group) // 343
+        .on(topics::topic_config) // 351
+        .on(groups::set_group) // 200
+        .on(groups::all_groups) // 201
+        .on(groups::delete_group) // 207
+        .on(groups::set_groups) // 225
+        .on(groups::group_config) // 352
+        .on(groups::set_readable) // 353
+        .on(connections::consumer_connections) // 203
+        .on(connections::producer_connections) // 204
+        .on(connections::all_producers) // 328
+        .on(connections::subscription) // 345
+        .on(progress::consume_stats) // 208
+        .on(progress::time_spans) // 303
+        .on(progress::correction_offsets) // 308
+        .on(progress::clone_progress) // 314
+        .on(progress::broker_consume_stats) // 317
+        .on(reset::reset_group) // 222
+        .on(reset::consumer_status) // 223
+        .on(relay::running_info) // 307
+        .on(relay::consume_directly) // 309
+        .on(broker::change_settings) // 25
+        .on(broker::settings) // 26
+        .on(broker::runtime) // 28
+        .on(broker::clean_queues) // 306
+        .on(broker::figure) // 315
+        .on(broker::clean_topics) // 316
+        .on(broker::clean_log) // 329
+        .on(replicas::all_progress) // 43
+        .on(replicas::delay_progress) // 45
+        .on(replicas::replication) // 907
+        .on(replicas::limit_cold_reads) // 2001
+        .on(replicas::lift_cold_limit) // 2002
+        .on(replicas::cold_limits) // 2003
+        .on(replicas::read_mode) // 2004
 }

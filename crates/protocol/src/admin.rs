@@ -4,5 +4,6 @@
 pub mod broker;
 pub mod group;
 pub mod progress;
+pub mod replica;
 pub mod reset;
 pub mod topic;

@@ -109,6 +109,14 @@ pub enum PullRefused {
         /// Its name.
         group: Group,
     },
+    /// An operator forbade the group to read the topic.
+    #[error("the consumer group[{group}] is forbidden for topic[{topic}]")]
+    Forbidden {
+        /// The group.
+        group: Group,
+        /// The topic.
+        topic: TopicName,
+    },
     /// The topic cannot be used.
     #[error(transparent)]
     Topic(#[from] TopicRefused),
@@ -223,6 +231,9 @@ impl Broker {
         }
         let group = self.groups.for_read(&input.group, &config.creation, &self.store, now)?;
         let topic = self.topics.for_read(&input.topic)?;
+        if self.forbidden.is(&input.group, &input.topic) {
+            return Err(PullRefused::Forbidden { group: input.group.clone(), topic: input.topic.clone() });
+        }
         let queue = readable_queue(&topic, input.queue)?;
         let filter = self.filter_for(input, group.consume_broadcast_enable)?;
         let bytes = input.bytes.unwrap_or(config.reading.bytes_default.0 as usize);

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How much goes through each topic and each group, and how fast. Sends and pulls note what they moved, the upkeep takes
+//! a sample now and then, operators' tools read. Totals are in `counts`; here is who they came from, and when.
+//! Invariant: counts only rise; what is kept of a topic or a group is bounded and goes when it is deleted.
+
+mod series;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use protocol::names::{Group, QueueId, QueueOffset, TopicName};
+use stdx::Timestamp;
+
+use crate::counts::CountsNow;
+use series::{History, Sample, Seconds};
+pub(crate) use series::{Morning, Rate, Span};
+
+/// The upper bounds of the classes of sends by the time they took, in milliseconds; one more class has the rest.
+const CLASS_BOUNDS: [u64; 12] = [1, 10, 50, 100, 200, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000];
+/// How many classes there are.
+pub(crate) const CLASSES: usize = CLASS_BOUNDS.len() + 1;
+/// The most queues of one topic that a group's reach is kept for.
+const REACH_MAX: usize = 65_536;
+
+/// What went through one place.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    calls: AtomicU64,
+    history: Mutex<History>,
+}
+
+/// What went through a topic, and who took it.
+#[derive(Debug)]
+struct TopicTraffic {
+    puts: Traffic,
+    groups: RwLock<HashMap<Group, Arc<GroupTraffic>>>,
+}
+
+/// What one group took of one topic, and gave back.
+#[derive(Debug)]
+pub(crate) struct GroupTraffic {
+    pub(crate) gets: Traffic,
+    pub(crate) sent_back: Traffic,
+    /// One past the last message given, by queue: ahead of the committed offset by what is in flight.
+    reach: Mutex<BTreeMap<QueueId, QueueOffset>>,
+}
+
+/// All rates of a broker.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    pub(crate) started_at: Timestamp,
+    topics: RwLock<HashMap<TopicName, Arc<TopicTraffic>>>,
+    whole: Mutex<Whole>,
+    put_classes: [AtomicU64; CLASSES],
+    put_longest: AtomicU64,
+}
+
+/// The series of the broker as a whole.
+#[derive(Debug)]
+struct Whole {
+    puts: History,
+    gets: History,
+    seconds: Seconds,
+}
+
+impl Rates {
+    pub(crate) fn new(now: Timestamp) -> Rates {
+        Rates {
+            started_at: now,
+            topics: RwLock::default(),
+            whole: Mutex::new(Whole {
+                puts: History::new(now),
+                gets: History::new(now),
+                seconds: Seconds::new(now),
+            }),
+            put_classes: std::array::from_fn(|_| AtomicU64::new(0)),
+            put_longest: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes messages that were stored.
+    pub(crate) fn sent(&self, topic: &TopicName, messages: usize, bytes: usize, now: Timestamp) {
+        self.topic(topic, now).puts.add(messages, bytes);
+    }
+
+    /// Notes how long a send took until its promise was kept.
+    pub(crate) fn send_took(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let class = CLASS_BOUNDS.iter().position(|&bound| millis < bound).unwrap_or(CLASS_BOUNDS.len());
+        self.put_classes[class].fetch_add(1, Relaxed);
+        self.put_longest.fetch_max(millis, Relaxed);
+    }
+
+    /// Returns the counters of a group on a topic, to note what it took or gave back.
+    pub(crate) fn group(&self, topic: &TopicName, group: &Group, now: Timestamp) -> Arc<GroupTraffic> {
+        let topic = self.topic(topic, now);
+        if let Some(known) = topic.groups.read().get(group) {
+            return known.clone();
+        }
+        let new = || {
+            let (gets, sent_back) = (Traffic::new(now), Traffic::new(now));
+            Arc::new(GroupTraffic { gets, sent_back, reach: Mutex::default() })
+        };
+        topic.groups.write().entry(group.detached()).or_insert_with(new).clone()
+    }
+
+    /// Returns the counters of a group on a topic, if it ever took or gave back anything.
+    pub(crate) fn find_group(&self, topic: &str, group: &str) -> Option<Arc<GroupTraffic>> {
+        self.topics.read().get(topic)?.groups.read().get(group).cloned()
+    }
+
+    /// Reads what was sent to a topic, if anything ever was.
+    pub(crate) fn with_puts<T>(&self, topic: &str, read: impl FnOnce(&Traffic) -> T) -> Option<T> {
+        let topic = self.topics.read().get(topic).cloned()?;
+        (topic.puts.calls.load(Relaxed) > 0).then(|| read(&topic.puts))
+    }
+
+    /// Forgets a deleted topic.
+    pub(crate) fn forget_topic(&self, topic: &TopicName) {
+        self.topics.write().remove(topic.as_str());
+    }
+
+    /// Forgets a deleted group.
+    pub(crate) fn forget_group(&self, group: &Group) {
+        self.topics.read().values().for_each(|topic| drop(topic.groups.write().remove(group.as_str())));
+    }
+
+    /// Takes one sample of everything; called about once a second with the broker's totals.
+    pub(crate) fn sample(&self, totals: &CountsNow, now: Timestamp) {
+        let mut whole = self.whole.lock();
+        let counts = [totals.sent_messages, totals.pulls_found, totals.pulls_missed, totals.pulled_messages];
+        whole.seconds.push(now, counts);
+        whole.puts.push(puts(totals, now));
+        whole.gets.push(gets(totals, now));
+        drop(whole);
+        let topics: Vec<Arc<TopicTraffic>> = self.topics.read().values().cloned().collect();
+        for topic in topics {
+            topic.puts.take_sample(now);
+            for group in topic.groups.read().values() {
+                group.gets.take_sample(now);
+                group.sent_back.take_sample(now);
+            }
+        }
+    }
+
+    /// How many messages were stored in the last while, by the whole broker.
+    pub(crate) fn puts(&self, totals: &CountsNow, span: Span, now: Timestamp) -> Rate {
+        self.whole.lock().puts.rate(span, puts(totals, now), |sample| sample.messages)
+    }
+
+    /// How many messages were given in the last while, by the whole broker.
+    pub(crate) fn gets(&self, totals: &CountsNow, span: Span, now: Timestamp) -> Rate {
+        self.whole.lock().gets.rate(span, gets(totals, now), |sample| sample.messages)
+    }
+
+    /// Reads the series of the last ten minutes.
+    pub(crate) fn with_seconds<T>(&self, read: impl FnOnce(&Seconds) -> T) -> T {
+        read(&self.whole.lock().seconds)
+    }
+
+    /// Sends by how long they took: below 1 ms, 10 ms, 50 ms, … and the rest.
+    pub(crate) fn send_classes(&self) -> [u64; CLASSES] {
+        std::array::from_fn(|class| self.put_classes[class].load(Relaxed))
+    }
+
+    /// The longest send, in milliseconds.
+    pub(crate) fn longest_send(&self) -> u64 {
+        self.put_longest.load(Relaxed)
+    }
+
+    /// The time in milliseconds that this share of the sends stayed below; by proportion within a class.
+    pub(crate) fn send_quantile(&self, share: f64) -> f64 {
+        let classes = self.send_classes();
+        let wanted = classes.iter().sum::<u64>() as f64 * share;
+        let (mut passed, mut low) = (0.0, 0.0);
+        for (class, count) in classes.into_iter().enumerate() {
+            let high = CLASS_BOUNDS.get(class).copied().unwrap_or(self.longest_send()) as f64;
+            let count = count as f64;
+            if count > 0.0 && passed + count >= wanted {
+                return low + (high - low).max(0.0) * ((wanted - passed) / count);
+            }
+            (passed, low) = (passed + count, high);
+        }
+        0.0
+    }
+
+    fn topic(&self, topic: &TopicName, now: Timestamp) -> Arc<TopicTraffic> {
+        if let Some(known) = self.topics.read().get(topic) {
+            return known.clone();
+        }
+        let new = || Arc::new(TopicTraffic { puts: Traffic::new(now), groups: RwLock::default() });
+        self.topics.write().entry(topic.detached()).or_insert_with(new).clone()
+    }
+}
+
+fn puts(totals: &CountsNow, at: Timestamp) -> Sample {
+    Sample { at, messages: totals.sent_messages, bytes: totals.sent_bytes, calls: totals.sent_messages }
+}
+
+fn gets(totals: &CountsNow, at: Timestamp) -> Sample {
+    Sample { at, messages: totals.pulled_messages, bytes: totals.pulled_bytes, calls: totals.pulls_found }
+}
+
+impl Traffic {
+    fn new(now: Timestamp) -> Traffic {
+        let zero = AtomicU64::default;
+        Traffic { messages: zero(), bytes: zero(), calls: zero(), history: Mutex::new(History::new(now)) }
+    }
+
+    /// Notes one request that moved this much.
+    pub(crate) fn add(&self, messages: usize, bytes: usize) {
+        self.messages.fetch_add(messages as u64, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.calls.fetch_add(1, Relaxed);
+    }
+
+    /// How many messages went through in the last while.
+    pub(crate) fn messages(&self, span: Span, now: Timestamp) -> Rate {
+        self.history.lock().rate(span, self.sample(now), |sample| sample.messages)
+    }
+
+    /// How many bytes went through in the last while.
+    pub(crate) fn bytes(&self, span: Span, now: Timestamp) -> Rate {
+        self.history.lock().rate(span, self.sample(now), |sample| sample.bytes)
+    }
+
+    fn sample(&self, at: Timestamp) -> Sample {
+        let load = |count: &AtomicU64| count.load(Relaxed);
+        Sample { at, messages: load(&self.messages), bytes: load(&self.bytes), calls: load(&self.calls) }
+    }
+
+    fn take_sample(&self, now: Timestamp) {
+        let sample = self.sample(now);
+        self.history.lock().push(sample);
+    }
+}
+
+impl GroupTraffic {
+    /// Notes messages that the group was given, up to an offset.
+    pub(crate) fn pulled(&self, queue: QueueId, next: QueueOffset, messages: usize, bytes: usize) {
+        self.gets.add(messages, bytes);
+        let mut reach = self.reach.lock();
+        if reach.len() < REACH_MAX || reach.contains_key(&queue) {
+            reach.insert(queue, next);
+        }
+    }
+
+    /// One past the last message of a queue that the group was given.
+    pub(crate) fn reach(&self, queue: QueueId) -> Option<QueueOffset> {
+        self.reach.lock().get(&queue).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(1_000_000_000 + seconds * 1000)
+    }
+
+    #[test]
+    fn a_topic_counts_by_minute_hour_and_day() {
+        let rates = Rates::new(at(0));
+        let topic = TopicName::stored("t");
+        for second in 0..7200 {
+            rates.sent(&topic, 2, 20, at(second));
+            rates.sample(&CountsNow::default(), at(second + 1));
+        }
+        let now = at(7200);
+        let minute = rates.with_puts("t", |puts| puts.messages(Span::Minute, now)).expect("it has traffic");
+        assert_eq!((minute.sum, minute.per_second, minute.per_call), (120, 2.0, 2.0));
+        let sum = |span| rates.with_puts("t", |puts| puts.bytes(span, now).sum);
+        assert_eq!((sum(Span::Hour), sum(Span::Day)), (Some(72_000), Some(144_000)));
+        rates.forget_topic(&topic);
+        assert_eq!(sum(Span::Day), None);
+    }
+
+    #[test]
+    fn a_group_is_found_only_after_it_did_something() {
+        let rates = Rates::new(at(0));
+        let (topic, group) = (TopicName::stored("t"), Group::stored("g"));
+        assert!(rates.find_group("t", "g").is_none());
+        rates.group(&topic, &group, at(0)).pulled(QueueId(1), QueueOffset(9), 3, 30);
+        let found = rates.find_group("t", "g").expect("it pulled");
+        let rate = found.gets.messages(Span::Minute, at(3));
+        assert_eq!((rate.sum, rate.per_second), (3, 1.0));
+        assert_eq!((found.reach(QueueId(1)), found.reach(QueueId(0))), (Some(QueueOffset(9)), None));
+        assert!(rates.with_puts("t", |_| ()).is_none(), "nothing was sent to the topic");
+        rates.forget_group(&group);
+        assert!(rates.find_group("t", "g").is_none());
+    }
+
+    #[test]
+    fn sends_are_classed_by_the_time_they_took() {
+        let rates = Rates::new(at(0));
+        for millis in [0, 0, 0, 9, 10, 99, 12_000] {
+            rates.send_took(Duration::from_millis(millis));
+        }
+        assert_eq!(rates.send_classes(), [3, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(rates.longest_send(), 12_000);
+        assert!(rates.send_quantile(0.3) < 1.0);
+        assert_eq!(rates.send_quantile(1.0), 12_000.0);
+    }
+
+    #[test]
+    fn the_broker_counts_by_second_and_by_span() {
+        let rates = Rates::new(at(0));
+        let totals = |second: u64| CountsNow {
+            sent_messages: second * 5,
+            pulls_found: second,
+            ..CountsNow::default()
+        };
+        for second in 1..=60 {
+            rates.sample(&totals(second as u64), at(second));
+        }
+        rates.with_seconds(|seconds| {
+            assert_eq!(
+                (seconds.puts(10), seconds.found(60), seconds.puts(600)),
+                (Some(5.0), Some(1.0), None)
+            );
+            assert_eq!((seconds.missed(10), seconds.given(10)), (Some(0.0), Some(0.0)));
+        });
+        assert_eq!(rates.puts(&totals(60), Span::Minute, at(60)).sum, 300);
+        assert_eq!(rates.gets(&totals(60), Span::Hour, at(60)).sum, 0);
+    }
+}
