@@ -13,6 +13,9 @@ use stdx::Timestamp;
 /// So much of an unfinished frame or an unread answer is every connection's own affair.
 const STUCK_A_LITTLE: usize = 64 << 10;
 
+/// A long poll up to this size holds no bytes.
+const SMALL_POLL: usize = 4 << 10;
+
 /// Kinds of requests that are limited together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -38,9 +41,10 @@ impl Class {
         }
     }
 
-    /// A parked reader is bounded by its slot: its frame is small and its answer does not exist yet.
-    fn holds_bytes(self) -> bool {
-        self != Class::Pull
+    /// What a waiting request of `bytes` counts. A parked reader is bounded by its slot: its frame is small, unless
+    /// somebody plays tricks, and its answer does not exist yet.
+    fn weight(self, bytes: usize) -> usize {
+        if self == Class::Pull && bytes <= SMALL_POLL { 0 } else { bytes }
     }
 }
 
@@ -131,7 +135,7 @@ impl Gate {
 
     /// Lets a request of `bytes` in, or says who is busy.
     pub(crate) fn enter(&self, class: Class, bytes: usize, now: Timestamp) -> Result<Permit, Busy> {
-        let weight = if class.holds_bytes() { bytes } else { 0 };
+        let weight = class.weight(bytes);
         if self.held.slots >= self.allowed.slots || !fits(self.held.bytes, weight, self.allowed.bytes, 100) {
             return Err(Busy::Connection);
         }
@@ -141,7 +145,7 @@ impl Gate {
         {
             return Err(Busy::Server);
         }
-        let expires = class.holds_bytes().then(|| now + self.patience);
+        let expires = (class != Class::Pull).then(|| now + self.patience);
         Ok(Permit { class, bytes: weight, parked: false, expires })
     }
 
@@ -238,7 +242,9 @@ mod tests {
         let (mut one, mut other) = (gate(&budget, 500, 3), gate(&budget, 5000, 1000));
         let first = enter(&mut one, Class::Client, 400).expect("an empty house");
         assert_eq!(enter(&mut one, Class::Client, 101).err(), Some(Busy::Connection));
-        let polls = [(), ()].map(|()| enter(&mut one, Class::Pull, 1 << 30).expect("a poll holds no bytes"));
+        assert_eq!(enter(&mut one, Class::Pull, SMALL_POLL + 1).err(), Some(Busy::Connection));
+        let polls =
+            [(), ()].map(|()| enter(&mut one, Class::Pull, SMALL_POLL).expect("a poll holds no bytes"));
         assert_eq!(enter(&mut one, Class::Pull, 0).err(), Some(Busy::Connection));
         assert_eq!(enter(&mut other, Class::Client, 601).err(), Some(Busy::Server));
         assert!(enter(&mut other, Class::Client, 600).is_ok());

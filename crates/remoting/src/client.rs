@@ -101,7 +101,8 @@ impl Client {
         state: Arc<S>,
     ) -> Client {
         let allowed = Allowance { bytes: config.max_frame * 4, slots: config.in_flight };
-        let budget = Budget::new(allowed, config.unsent.saturating_mul(4));
+        // What is stuck here is our own: each connection's unsent bytes are limited, and the peers are few.
+        let budget = Budget::new(allowed, usize::MAX);
         let routes = router.bind(&state);
         Client(Arc::new(Inside { config, clock, routes, budget, peers: Mutex::default() }))
     }
@@ -149,7 +150,9 @@ impl Client {
             max_frame: config.max_frame,
             idle: None,
             write_deadline: config.write_deadline,
-            unsent: config.unsent,
+            // Our own calls must never keep us from reading answers: two ends that wait for each other to read
+            // would wait for ever.
+            unsent: config.unsent + 2 * config.max_frame,
         };
         let share = Allowance { bytes: config.max_frame * 2, slots: config.in_flight };
         let gate = Gate::new(inside.budget.clone(), share, config.request_deadline);

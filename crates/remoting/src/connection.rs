@@ -4,6 +4,9 @@
 //! Servers and clients start it; it calls handlers through their router and never waits for one of them.
 //! Invariants: memory is bounded by the limits; a peer that does not read, finish its frame or speak is closed.
 
+mod alarm;
+mod parked;
+
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -11,38 +14,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use bytes::{Buf, BytesMut};
 use protocol::codes::ResponseCode;
 use protocol::frame::{Decoder, Frame};
+use protocol::request::DecodeError;
 use stdx::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 
-use crate::admission::{Class, Gate, Permit};
+use crate::admission::Gate;
 use crate::draft::Writing;
-use crate::handle::{Connection, ReplyTo, Rest, Wish};
+use crate::handle::{Connection, ReplyTo, Wish};
 use crate::quiet::Quiet;
-use crate::router::{self, Routes, Work};
+use crate::router::{self, Routes};
+use alarm::Alarm;
+use parked::Parked;
 
 const READ_LEAST: usize = 4 << 10;
 const READ_MOST: usize = 256 << 10;
-/// A read up to this size is copied to a buffer that fits, so that a parked request keeps little alive.
-const COPIED_UP_TO: usize = 1 << 10;
 /// Slices of one vectored write.
 const SLICES: usize = 128;
 /// Rounds of one turn, after which other connections of the worker have theirs.
 const ROUNDS_A_TURN: usize = 8;
-/// A buffer not used for this long is given back.
-const CALM: Duration = Duration::from_secs(5);
 /// A peer that takes less than this within the write deadline does not read.
 const READS_AT_LEAST: usize = 64 << 10;
-/// A timer with nothing to wait for.
-const FAR: Duration = Duration::from_secs(3600);
-/// Deadlines are not told apart below this.
-const TICK: Duration = Duration::from_millis(5);
 /// First byte of a TLS handshake; no frame that is small enough starts so.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -71,20 +66,6 @@ pub(crate) enum End {
     Broken(&'static str, String),
 }
 
-/// A request that waits for something.
-struct Parked {
-    work: Work,
-    permit: Option<Permit>,
-    to: ReplyTo,
-}
-
-impl Future for Parked {
-    type Output = Option<Permit>;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
-        self.work.as_mut().poll(cx).map(|()| self.permit.take())
-    }
-}
-
 /// What has been read and not yet decoded.
 struct Reading {
     decoder: Decoder,
@@ -95,6 +76,8 @@ struct Reading {
     backlog: bool,
     /// When the last whole frame came or the last parked request ended.
     active: Timestamp,
+    /// Buffers have been used since they were last given back.
+    is_warm: bool,
 }
 
 /// A peer that does not take what is written.
@@ -104,26 +87,16 @@ struct Stall {
     taken: usize,
 }
 
-/// When something has to be done though nothing happens.
-struct Alarm {
-    timer: Pin<Box<Sleep>>,
-    /// When the timer fires, on our clock.
-    armed: Timestamp,
-}
-
 /// One connection with everything its task owns.
 pub(crate) struct Link {
     stream: TcpStream,
     connection: Connection,
     routes: Arc<Routes>,
     limits: Limits,
-    gate: Gate,
     reading: Reading,
     writing: Writing,
     stall: Option<Stall>,
-    parked: FuturesUnordered<Parked>,
-    /// No parked request is over before this.
-    overdue: Option<Timestamp>,
+    parked: Parked,
     alarm: Alarm,
     on_end: Box<dyn Fn(u64) + Send>,
 }
@@ -138,20 +111,24 @@ impl Link {
         gate: Gate,
         on_end: Box<dyn Fn(u64) + Send>,
     ) -> Link {
-        let active = connection.clock().now();
-        let decoder = Decoder::new(limits.max_frame);
+        let reading = Reading {
+            decoder: Decoder::new(limits.max_frame),
+            input: BytesMut::new(),
+            want: READ_LEAST,
+            backlog: false,
+            active: connection.clock().now(),
+            is_warm: false,
+        };
         Link {
             stream,
             connection,
             routes,
             limits,
-            gate,
-            reading: Reading { decoder, input: BytesMut::new(), want: READ_LEAST, backlog: false, active },
+            reading,
             writing: Writing::default(),
             stall: None,
-            parked: FuturesUnordered::new(),
-            overdue: None,
-            alarm: Alarm { timer: Box::pin(tokio::time::sleep(FAR)), armed: Timestamp(i64::MAX) },
+            parked: Parked::new(gate),
+            alarm: Alarm::new(),
             on_end,
         }
     }
@@ -207,18 +184,14 @@ impl Link {
     }
 
     fn finish_parked(&mut self, cx: &mut Context<'_>) {
-        while !self.parked.is_empty() && !self.is_choked() {
-            let Poll::Ready(Some(permit)) = self.parked.poll_next_unpin(cx) else { return };
-            permit.into_iter().for_each(|permit| self.gate.leave(permit));
+        while !self.is_choked() && self.parked.finish(cx) {
             self.reading.active = self.connection.clock().now();
         }
     }
 
     /// A draining connection ends once nothing but long polls is left.
     fn is_drained(&self) -> bool {
-        let is_poll =
-            |parked: &Parked| parked.permit.as_ref().is_some_and(|permit| permit.class() == Class::Pull);
-        self.connection.unsent() == 0 && self.parked.iter().all(is_poll)
+        self.connection.unsent() == 0 && self.parked.is_only_polls()
     }
 
     /// Decodes what was read and works on each frame; stops early when the peer does not take the answers.
@@ -230,10 +203,11 @@ impl Link {
                 self.reading.backlog = true;
                 return Ok(());
             }
-            match self.reading.decoder.next(input) {
+            let before = input.len();
+            match self.next_frame(input) {
                 Ok(Some(frame)) => {
                     self.reading.active = now;
-                    self.take(frame, now);
+                    self.take(frame, before - input.len(), now);
                 }
                 Ok(None) => return Ok(()),
                 Err(_) if input.first() == Some(&TLS_HANDSHAKE) => {
@@ -246,8 +220,22 @@ impl Link {
         }
     }
 
+    /// Cuts the next frame off the input. On a connection whose requests wait, a small frame gets memory of its own, so
+    /// that many that wait do not keep alive everything they were read with.
+    fn next_frame(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        if let Some(length) = input.first_chunk::<4>().filter(|_| !self.parked.is_empty()) {
+            let size = u32::from_be_bytes(*length) as usize + 4;
+            if size <= READ_LEAST && size <= input.len() {
+                let mut own = BytesMut::from(&input[..size]);
+                input.advance(size);
+                return self.reading.decoder.next(&mut own);
+            }
+        }
+        self.reading.decoder.next(input)
+    }
+
     /// Works on one frame as far as it goes without waiting.
-    fn take(&mut self, frame: Frame, now: Timestamp) {
+    fn take(&mut self, frame: Frame, size: usize, now: Timestamp) {
         if frame.is_response() {
             return self.connection.complete(frame);
         }
@@ -256,111 +244,18 @@ impl Link {
             let remark = format!("request code {} is not supported here", frame.code);
             return to.refuse(&self.connection, ResponseCode::REQUEST_CODE_NOT_SUPPORTED, &remark);
         };
-        let permit = match self.gate.enter(class, frame.body.len(), now) {
+        let permit = match self.parked.enter(class, size, now) {
             Ok(permit) => permit,
             Err(busy) => return to.shed(&self.connection, busy),
         };
         let Some(mut work) = router::route(handler, &self.connection, frame, now) else {
-            return self.gate.leave(permit);
+            return self.parked.leave(permit);
         };
         // Polled without a waker: work that has to wait is polled again right away, by the set it is parked in.
         match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(()) => self.gate.leave(permit),
-            Poll::Pending => self.park(work, permit, to),
+            Poll::Ready(()) => self.parked.leave(permit),
+            Poll::Pending => self.parked.park(work, permit, to),
         }
-    }
-
-    fn park(&mut self, work: Work, mut permit: Permit, to: ReplyTo) {
-        self.gate.park(&mut permit);
-        self.overdue = self.overdue.into_iter().chain(permit.expires()).min();
-        self.parked.push(Parked { work, permit: Some(permit), to });
-    }
-
-    /// Gives up on requests that waited longer than the door allows.
-    fn sweep(&mut self, now: Timestamp) {
-        if self.overdue.is_none_or(|overdue| overdue > now) {
-            return;
-        }
-        self.overdue = None;
-        for mut parked in std::mem::take(&mut self.parked) {
-            let Some(permit) = parked.permit.take() else { continue };
-            if permit.expires().is_some_and(|expires| expires <= now) {
-                self.gate.leave(permit);
-                let remark = "[TIMEOUT_CLEAN_QUEUE] the request waited longer than the server allows";
-                parked.to.refuse(&self.connection, ResponseCode::SYSTEM_BUSY, remark);
-                continue;
-            }
-            self.overdue = self.overdue.into_iter().chain(permit.expires()).min();
-            parked.permit = Some(permit);
-            self.parked.push(parked);
-        }
-    }
-
-    /// Prepares to sleep. False when there is something to do after all.
-    fn rest(&mut self, wish: Wish, cx: &mut Context<'_>) -> Result<bool, End> {
-        if !self.gate.stuck(self.stuck_bytes()) {
-            return Err(End::Broken("too much is kept for peers that do not go on", String::new()));
-        }
-        let blocked = !self.writing.is_done();
-        let Rest::Sleep(calls_due) = self.connection.rest(cx.waker(), wish, blocked) else {
-            return Ok(false);
-        };
-        let due = self.next_due(calls_due);
-        if due >= self.alarm.armed && !self.alarm.timer.is_elapsed() {
-            return Ok(true);
-        }
-        let now = self.connection.clock().now();
-        if due <= now {
-            // Moves every deadline that has passed, so the next look arms the timer.
-            self.on_alarm(now)?;
-            return Ok(false);
-        }
-        self.alarm.arm(due, now, cx);
-        Ok(true)
-    }
-
-    fn stuck_bytes(&self) -> usize {
-        let unfinished = if self.reading.input.len() > READ_LEAST { self.reading.input.len() } else { 0 };
-        unfinished + self.writing.left()
-    }
-
-    fn next_due(&self, calls_due: Option<Timestamp>) -> Timestamp {
-        let active = self.reading.active;
-        let idle = self.limits.idle.filter(|_| self.parked.is_empty()).map(|idle| active + idle);
-        let stalled = self.stall.as_ref().map(|stall| stall.since + self.limits.write_deadline);
-        let calm = self.reading.has_room().then(|| active + CALM);
-        let all = [idle, stalled, calm, calls_due, self.overdue];
-        all.into_iter().flatten().min().unwrap_or(active + FAR)
-    }
-
-    fn on_alarm(&mut self, now: Timestamp) -> Result<(), End> {
-        let passed = |since: Timestamp, time: Duration| since + time <= now;
-        if self.stall.as_ref().is_some_and(|stall| passed(stall.since, self.limits.write_deadline)) {
-            return Err(End::Broken(
-                "the peer does not read",
-                format!("{} bytes are unsent", self.connection.unsent()),
-            ));
-        }
-        let idle = self.limits.idle.filter(|_| self.parked.is_empty());
-        if idle.is_some_and(|idle| passed(self.reading.active, idle)) {
-            return Err(End::Idle);
-        }
-        self.connection.expire_calls(now);
-        self.sweep(now);
-        if passed(self.reading.active, CALM) {
-            self.release();
-        }
-        Ok(())
-    }
-
-    /// Gives back the memory of a calm connection.
-    fn release(&mut self) {
-        let left = std::mem::take(&mut self.reading.input);
-        if !left.is_empty() {
-            self.reading.input = BytesMut::from(&left[..]);
-        }
-        self.reading.want = READ_LEAST;
-        self.writing.release();
     }
 
     fn report(&self, end: &End) {
@@ -382,19 +277,9 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // Whoever is told of the end finds nothing of it left.
-        self.parked.clear();
-        self.gate.close();
+        self.parked.close();
         self.connection.end();
         (self.on_end)(self.connection.id());
-    }
-}
-
-impl Alarm {
-    fn arm(&mut self, due: Timestamp, now: Timestamp, cx: &mut Context<'_>) {
-        self.armed = due;
-        self.timer.as_mut().reset(Instant::now() + due.since(now).max(TICK));
-        // Registers the waker; a timer just set has not fired.
-        let _ = self.timer.as_mut().poll(cx);
     }
 }
 
@@ -404,11 +289,9 @@ pub(crate) fn read_loop(link: &mut Link, cx: &mut Context<'_>) -> Result<bool, E
         return Ok(false);
     }
     let mut input = std::mem::take(&mut link.reading.input);
-    let held = input.len();
     let mut progress = link.reading.backlog;
     if !progress {
-        let read = poll_read(&link.reading, &mut link.stream, &mut input, cx);
-        match read {
+        match poll_read(&link.reading, &mut link.stream, &mut input, cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(0)) => return Err(End::Closed),
             Poll::Ready(Ok(size)) => {
@@ -419,12 +302,7 @@ pub(crate) fn read_loop(link: &mut Link, cx: &mut Context<'_>) -> Result<bool, E
             Poll::Ready(Err(error)) => return Err(End::Failed(error)),
         }
     }
-    if progress && held == 0 && input.len() <= COPIED_UP_TO {
-        let mut small = BytesMut::from(&input[..]);
-        input.clear();
-        link.serve(&mut small)?;
-        input.extend_from_slice(&small);
-    } else if progress {
+    if progress {
         link.serve(&mut input)?;
     }
     link.reading.input = input;
@@ -448,12 +326,8 @@ fn poll_read(
 }
 
 impl Reading {
-    /// A buffer is held beyond what is in it.
-    fn has_room(&self) -> bool {
-        self.input.capacity() > self.input.len()
-    }
-
     fn adapt(&mut self, size: usize, was_filled: bool) {
+        self.is_warm = true;
         if was_filled {
             self.want = (self.want * 2).min(READ_MOST);
         } else if size < self.want / 4 {

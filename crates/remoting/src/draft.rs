@@ -14,7 +14,7 @@ use crate::reply::Body;
 /// A piece up to this size is cheaper to copy than to describe to the kernel.
 const COPIED_UP_TO: usize = 2048;
 /// A buffer that grew beyond this for one burst is not kept.
-const KEPT_UP_TO: usize = 1 << 20;
+const KEPT_UP_TO: usize = 256 << 10;
 
 /// Frames that nobody has begun to write.
 #[derive(Default)]
@@ -63,6 +63,13 @@ impl Draft {
     /// Returns true when there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() {
+            *self = Draft::default();
+        }
     }
 
     fn clear(&mut self) {
@@ -131,10 +138,10 @@ impl Writing {
         used
     }
 
-    /// Notes that `written` more bytes have left; a finished piece is let go when all is written.
+    /// Notes that `written` more bytes have left. A finished piece is let go.
     pub(crate) fn advance(&mut self, mut written: usize) {
-        while let Some((at, piece)) = self.draft.pieces.get(self.pieces) {
-            let before = (at - self.copied).min(written);
+        while let Some((at, piece)) = self.draft.pieces.get_mut(self.pieces) {
+            let before = (*at - self.copied).min(written);
             self.copied += before;
             written -= before;
             let inside = (piece.len() - self.within).min(written);
@@ -143,6 +150,7 @@ impl Writing {
             if self.within < piece.len() {
                 break;
             }
+            *piece = Bytes::new();
             self.pieces += 1;
             self.within = 0;
         }
@@ -156,7 +164,7 @@ impl Writing {
     /// Gives back the memory of an idle connection.
     pub(crate) fn release(&mut self) {
         if self.is_done() {
-            self.draft = Draft::default();
+            self.draft.release();
         }
     }
 }

@@ -143,8 +143,8 @@ impl Connection {
     pub fn notify<R: Request>(&self, request: &R, body: impl Into<Body>) -> Result<(), CallError> {
         let mut desk = self.0.desk.lock();
         self.admit::<R>(&desk)?;
-        // One-way frames carry a number too, for logs; it belongs to no call.
-        let head = self.head(R::CODE, 0, ONE_WAY, None, self.0.serialization);
+        // A number that no call has, for peers that answer all the same.
+        let head = self.head(R::CODE, -1, ONE_WAY, None, self.0.serialization);
         let pushed = desk.draft.push(&head, request, body.into());
         self.wake(desk);
         pushed.map_err(|error| CallError::Encode { code: R::CODE, error })
@@ -292,6 +292,11 @@ impl Connection {
         let mut woken = Vec::new();
         self.0.desk.lock().pending.expire(now, &mut woken);
         woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Gives back the memory of a calm connection.
+    pub(crate) fn release(&self) {
+        self.0.desk.lock().draft.release();
     }
 
     /// The task is gone: every call is lost, and who waits for the end is told.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -103,6 +104,7 @@ struct House {
     open: Mutex<HashMap<u64, Connection>>,
     left: Condvar,
     closing: Notify,
+    is_closing: AtomicBool,
 }
 
 /// What a server holds right now.
@@ -137,6 +139,7 @@ impl Server {
             open: Mutex::default(),
             left: Condvar::new(),
             closing: Notify::new(),
+            is_closing: AtomicBool::new(false),
             config,
         });
         let mut server = Server { local, house, workers: Vec::new(), threads: Threads::default() };
@@ -182,6 +185,7 @@ impl Server {
     }
 
     fn close(&mut self, drain: Duration) {
+        self.house.is_closing.store(true, Ordering::SeqCst);
         self.house.closing.notify_one();
         self.house.wish_all(Wish::Drain);
         self.house.wait_empty(drain);
@@ -276,6 +280,9 @@ impl House {
             serialization: Serialization::Json,
         });
         self.open.lock().insert(connection.id(), connection.clone());
+        if self.is_closing.load(Ordering::SeqCst) {
+            connection.wish(Wish::Drain);
+        }
         let limits = Limits {
             max_frame: config.max_frame,
             idle: Some(config.idle),

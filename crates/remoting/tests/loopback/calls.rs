@@ -3,6 +3,7 @@
 
 use super::support::*;
 use bytes::Bytes;
+use remoting::ClientConfig;
 use std::time::Duration;
 
 #[tokio::test]
@@ -204,4 +205,27 @@ async fn shutdown_does_not_wait_for_ever() {
     assert!(within(wait).await.is_err());
     within(closing).await.expect("it ends");
     assert_eq!(hall.left.get(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_too_large_for_any_frame_becomes_a_refusal() {
+    let site = Site::open(config());
+    let connection = site.dial().await;
+    let answer = within(connection.call(&Fill(17 << 20), (), PATIENCE)).await.expect("an answer");
+    assert_eq!(answer.code().0, 1);
+    site.is_well().await;
+}
+
+#[tokio::test]
+async fn two_ends_that_both_send_much_do_not_wait_for_each_other() {
+    let site = Site::open(config());
+    let client = site.client_with(ClientConfig { unsent: 32 << 20, ..ClientConfig::default() });
+    let connection = client.dial(&site.address()).await.expect("a connection");
+    // More than either end holds and the kernel in between, in both directions at once; the last is over the limit.
+    let sizes = [1 << 20; 31].into_iter().chain([15 << 20]);
+    let call = |size: usize| connection.call(&Echo(size as u32), vec![7; size], PATIENCE);
+    let calls: Vec<_> = sizes.map(|size| (size, call(size))).collect();
+    for (size, call) in calls {
+        assert_eq!(within(call).await.expect("an answer").body().len(), size);
+    }
 }

@@ -225,6 +225,16 @@ impl Site {
         Raw { stream, input: BytesMut::new(), decoder: Decoder::default() }
     }
 
+    /// Waits until that many requests are counted as waiting; a handler is entered a moment before.
+    pub(crate) async fn holds(&self, waiting: usize) {
+        within(async {
+            while self.server.usage().waiting != waiting {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Proves that the server still serves others.
     pub(crate) async fn is_well(&self) {
         let connection = self.dial().await;
