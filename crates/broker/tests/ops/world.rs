@@ -23,7 +23,7 @@ use store::{Store, StoreConfig};
 use tempfile::TempDir;
 
 /// A clock that stands still until it is turned.
-pub struct HandClock(Mutex<Hands>);
+pub(crate) struct HandClock(Mutex<Hands>);
 
 struct Hands {
     now: Timestamp,
@@ -63,23 +63,23 @@ impl Clock for HandClock {
     }
 }
 
-pub const T0: Timestamp = Timestamp(1_700_000_000_000);
+pub(crate) const T0: Timestamp = Timestamp(1_700_000_000_000);
 
-pub struct World {
+pub(crate) struct World {
     dir: TempDir,
-    pub config: BrokerConfig,
-    pub store_config: StoreConfig,
-    pub clock: Arc<HandClock>,
-    pub store: Arc<Store>,
-    pub broker: Arc<Broker>,
+    pub(crate) config: BrokerConfig,
+    pub(crate) store_config: StoreConfig,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) broker: Arc<Broker>,
 }
 
 impl World {
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         World::with(|_, _| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) -> World {
+    pub(crate) fn with(change: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) -> World {
         let dir = TempDir::new().expect("a temporary directory");
         let mut store_config = StoreConfig::new(dir.path().join("data"));
         store_config.stage_dir = Some(dir.path().join("stages"));
@@ -92,25 +92,25 @@ impl World {
     }
 
     /// Ends the process without a word and starts it again.
-    pub fn kill(self) -> World {
+    pub(crate) fn kill(self) -> World {
         let World { dir, config, store_config, clock, store, broker } = self;
         drop((store, broker));
         let (store, broker) = open(&config, &store_config, &clock);
         World { dir, config, store_config, clock, store, broker }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// Turns the clock and lets every loop do what it finds.
-    pub fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.clock.turn(time);
         self.steps();
     }
 
     /// Lets every loop but the upkeep run until it has nothing to do now.
-    pub fn steps(&self) {
+    pub(crate) fn steps(&self) {
         let now = self.now();
         let due = |wake: Wake| matches!(wake, Wake::Now) || matches!(wake, Wake::At(at) if at <= now);
         loop {
@@ -124,7 +124,7 @@ impl World {
     }
 
     /// Runs an operation that must not wait for longer than the loops need.
-    pub fn finish<F: Future>(&self, operation: F) -> F::Output {
+    pub(crate) fn finish<F: Future>(&self, operation: F) -> F::Output {
         let mut operation = pin!(operation);
         for _ in 0..1000 {
             if let Poll::Ready(out) = poll(operation.as_mut()) {
@@ -137,33 +137,33 @@ impl World {
         panic!("the operation waits");
     }
 
-    pub fn send(&self, input: SendInput) -> Result<Sent, SendRefused> {
+    pub(crate) fn send(&self, input: SendInput) -> Result<Sent, SendRefused> {
         let sent = self.finish(self.broker.send(input, self.now()));
         self.steps();
         sent
     }
 
     /// Sends a plain message and returns its queue offset.
-    pub fn put(&self, topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -> u64 {
+    pub(crate) fn put(&self, topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -> u64 {
         self.send(input(topic, queue, properties, body)).expect("it is stored").queue_offset.0
     }
 
-    pub fn pull(&self, input: PullInput) -> Result<Pulled, PullRefused> {
+    pub(crate) fn pull(&self, input: PullInput) -> Result<Pulled, PullRefused> {
         self.finish(self.broker.pull(input, self.now()))
     }
 
     /// Pulls without waiting; the outcome in one line, the bodies of what was found.
-    pub fn look(&self, topic: &str, queue: u32, from: u64) -> String {
+    pub(crate) fn look(&self, topic: &str, queue: u32, from: u64) -> String {
         show(self.pull(pull_input(topic, queue, from)))
     }
 
     /// All bodies of a queue, from its beginning.
-    pub fn bodies(&self, topic: &str, queue: u32) -> Vec<String> {
+    pub(crate) fn bodies(&self, topic: &str, queue: u32) -> Vec<String> {
         self.records(topic, queue).into_iter().map(|record| record.body).collect()
     }
 
     /// All messages of a queue, from its beginning.
-    pub fn records(&self, topic: &str, queue: u32) -> Vec<Seen> {
+    pub(crate) fn records(&self, topic: &str, queue: u32) -> Vec<Seen> {
         let mut all = Vec::new();
         let mut from = 0;
         loop {
@@ -181,24 +181,24 @@ impl World {
 
 /// What a test wants to see of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub topic: String,
-    pub queue: u32,
-    pub offset: u64,
-    pub log: u64,
-    pub reconsumed: i32,
-    pub stored_at: Timestamp,
-    pub body: String,
-    pub properties: BTreeMap<String, String>,
+pub(crate) struct Seen {
+    pub(crate) topic: String,
+    pub(crate) queue: u32,
+    pub(crate) offset: u64,
+    pub(crate) log: u64,
+    pub(crate) reconsumed: i32,
+    pub(crate) stored_at: Timestamp,
+    pub(crate) body: String,
+    pub(crate) properties: BTreeMap<String, String>,
 }
 
 impl Seen {
-    pub fn property(&self, name: &str) -> &str {
+    pub(crate) fn property(&self, name: &str) -> &str {
         self.properties.get(name).map_or("", String::as_str)
     }
 }
 
-pub fn seen(bytes: &[u8]) -> Vec<Seen> {
+pub(crate) fn seen(bytes: &[u8]) -> Vec<Seen> {
     let look = |record: record::Record<'_>| Seen {
         topic: record.topic().to_owned(),
         queue: record.queue().0,
@@ -224,19 +224,19 @@ fn open(
     (store, broker)
 }
 
-pub fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(crate) fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-pub fn address(text: &str) -> SocketAddr {
+pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-pub fn text(properties: &[(&str, &str)]) -> String {
+pub(crate) fn text(properties: &[(&str, &str)]) -> String {
     properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
 }
 
-pub fn input(topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -> SendInput {
+pub(crate) fn input(topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -> SendInput {
     SendInput {
         topic: TopicName::stored(topic),
         queue: Some(QueueId(queue)),
@@ -254,7 +254,7 @@ pub fn input(topic: &str, queue: u32, properties: &[(&str, &str)], body: &str) -
     }
 }
 
-pub fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
+pub(crate) fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
     PullInput {
         group: Group::stored("g"),
         topic: TopicName::stored(topic),
@@ -271,7 +271,7 @@ pub fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
     }
 }
 
-pub fn show(pulled: Result<Pulled, PullRefused>) -> String {
+pub(crate) fn show(pulled: Result<Pulled, PullRefused>) -> String {
     let pulled = match pulled {
         Ok(pulled) => pulled,
         Err(refused) => return format!("refused: {refused}"),

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Consumer groups over the wire: members, subscriptions, progress, locks.
+
+use bytes::Bytes;
+use protocol::body::{
+    CheckClientRequestBody, GetConsumerListByGroupResponseBody, HeartbeatData, LockBatchRequestBody,
+    LockBatchResponseBody, MessageModel, MessageQueue, SubscriptionData, UnlockBatchRequestBody,
+};
+use protocol::heartbeat::{CheckClientConfig, GetConsumerListByGroup, UnregisterClient};
+use protocol::json;
+use protocol::lock::{LockBatchQueues, UnlockBatchQueues};
+use protocol::names::{BrokerName, ByteStr, Group, QueueId, QueueOffset, TopicName};
+use protocol::offset::{QueryConsumerOffset, UpdateConsumerOffset};
+use protocol::pull::{COMMIT_OFFSET, PullMessage};
+use std::time::Duration;
+
+use crate::site::{Peer, Site, heartbeat_data, pull_request, waiting};
+
+async fn members(client: &Peer) -> Result<Vec<String>, String> {
+    let request = GetConsumerListByGroup { group: Group::stored("g") };
+    let (_, body) = client.call(&request, Bytes::new()).await?;
+    Ok(json::from_slice::<GetConsumerListByGroupResponseBody>(&body).expect("a list").consumer_id_list)
+}
+
+#[tokio::test]
+async fn members_come_and_go_and_the_others_are_told() {
+    let site = Site::new();
+    let (one, two) = (site.client("one").await, site.client("two").await);
+    assert_eq!(members(&one).await, Err("1 no consumer for this group, g".into()));
+    one.join("g", &[("orders", "*")]).await;
+    assert_eq!(one.heard(1).await, ["g"]);
+    two.join("g", &[("orders", "*")]).await;
+    assert_eq!((one.heard(2).await.len(), two.heard(1).await.len()), (2, 1));
+    assert_eq!(members(&one).await, Ok(vec!["one".into(), "two".into()]));
+    two.join("g", &[("orders", "*")]).await;
+    assert!(site.broker.topics().get("%RETRY%g").is_some());
+    let leave = UnregisterClient {
+        client: ByteStr::from("two"),
+        producer_group: None,
+        consumer_group: Some(Group::stored("g")),
+    };
+    two.call(&leave, Bytes::new()).await.expect("it is done");
+    assert_eq!(one.heard(3).await.len(), 3, "the repeated heartbeat changed nothing");
+    assert_eq!(members(&one).await, Ok(vec!["one".into()]));
+    two.join("g", &[("orders", "*")]).await;
+    one.heard(4).await;
+    two.connection.close();
+    one.heard(5).await;
+    assert_eq!(members(&one).await, Ok(vec!["one".into()]));
+}
+
+#[tokio::test]
+async fn a_group_that_broadcasts_is_not_told() {
+    let site = Site::new();
+    let (one, two) = (site.client("one").await, site.client("two").await);
+    let broadcast = |name: &str| {
+        let mut data = heartbeat_data(name, "g", &[("orders", "*")]);
+        data.consumer_data_set[0].message_model = MessageModel::Broadcasting;
+        data
+    };
+    one.heartbeat(&broadcast("one")).await;
+    two.heartbeat(&broadcast("two")).await;
+    one.join("clustered", &[("orders", "*")]).await;
+    assert_eq!(one.heard(1).await, ["clustered"]);
+    one.send("orders", 0, &[], "x").await;
+    for client in [&one, &two] {
+        let by_heartbeat = PullMessage { sys_flag: 0, ..pull_request("g", "orders", 0, 0) };
+        let (_, _, found) = client.pull(waiting(by_heartbeat, Duration::from_secs(15))).await;
+        assert_eq!(found, ["x"], "every member gets it");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_is_filtered_by_what_the_heartbeat_said() {
+    let site = Site::new();
+    let (one, two, stranger) = (site.client("one").await, site.client("two").await, site.client("x").await);
+    one.join("g", &[("orders", "a")]).await;
+    two.join("g", &[("orders", "b")]).await;
+    for tag in ["a", "b", "a"] {
+        one.send("orders", 0, &[("TAGS", tag)], tag).await;
+    }
+    let by_heartbeat = PullMessage { sys_flag: 0, sub_version: 1, ..pull_request("g", "orders", 0, 0) };
+    let request = waiting(by_heartbeat, Duration::from_secs(15));
+    let until = async |client: &Peer, count: usize| {
+        for _ in 0..10_000 {
+            let (_, _, found) = client.pull(request.clone()).await;
+            if found.len() >= count {
+                return found.join(" ");
+            }
+        }
+        panic!("they never came");
+    };
+    assert_eq!(until(&one, 2).await, "a a");
+    assert_eq!(until(&two, 1).await, "b", "each member is served what it asked for");
+    let newer = PullMessage { sub_version: 2, ..request.clone() };
+    assert_eq!(one.pull(newer).await.2, ["a", "b", "a"], "unfiltered rather than refused or skipped");
+    let other = PullMessage { topic: TopicName::stored("TBW102"), ..request.clone() };
+    assert_eq!(one.pull(other).await.0, 24);
+    assert_eq!(
+        stranger.pull(request.clone()).await.0,
+        0,
+        "a connection without a heartbeat is served by its group"
+    );
+}
+
+#[tokio::test]
+async fn a_heartbeat_may_leave_out_what_the_broker_knows() {
+    let site = Site::new();
+    let client = site.client("one").await;
+    let full = HeartbeatData { heartbeat_fingerprint: 5, ..heartbeat_data("one", "g", &[("orders", "a")]) };
+    let slim =
+        HeartbeatData { without_sub: true, heartbeat_fingerprint: 5, ..heartbeat_data("one", "g", &[]) };
+    let reply = client.heartbeat(&slim).await;
+    assert_eq!(
+        (reply.without_subscriptions, reply.changed),
+        (Some(true), Some(true)),
+        "it knows nothing yet"
+    );
+    assert_eq!(client.heartbeat(&full).await.changed, Some(false));
+    assert_eq!(client.heartbeat(&slim).await.changed, Some(false));
+    let other = HeartbeatData { heartbeat_fingerprint: 6, ..slim };
+    assert_eq!(client.heartbeat(&other).await.changed, Some(true));
+    let kept = site.broker.clients().subscriptions(&Group::stored("g"));
+    assert_eq!(kept.iter().map(|wanted| wanted.sub_string.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(
+        client.join("g", &[("orders", "a")]).await.changed,
+        Some(true),
+        "the older kind sends everything"
+    );
+}
+
+#[tokio::test]
+async fn filters_are_judged_before_they_are_used() {
+    let site = Site::new();
+    let client = site.client("one").await;
+    let check = async |kind: &str, expression: &str| {
+        let subscription_data = SubscriptionData {
+            expression_type: kind.to_owned(),
+            sub_string: expression.to_owned(),
+            ..SubscriptionData::default()
+        };
+        let body = CheckClientRequestBody { subscription_data, ..CheckClientRequestBody::default() };
+        client.call(&CheckClientConfig, json::to_vec(&body)).await.map(drop)
+    };
+    assert_eq!(check("TAG", "a || b").await, Ok(()));
+    assert!(check("TAG", "||").await.expect_err("it has no tag").starts_with("23 "));
+    assert!(check("SQL92", "a > 1").await.expect_err("nobody compiles it").starts_with("1 "));
+}
+
+#[tokio::test]
+async fn progress_is_kept_by_commits_and_by_pulls() {
+    let site = Site::new();
+    let client = site.client("one").await;
+    client.join("g", &[("orders", "*")]).await;
+    client.send("orders", 0, &[], "x").await;
+    let (group, topic, queue) = (Group::stored("g"), TopicName::stored("orders"), QueueId(0));
+    let query = async |zero_if_not_found| {
+        let request =
+            QueryConsumerOffset { group: group.clone(), topic: topic.clone(), queue, zero_if_not_found };
+        client.call(&request, Bytes::new()).await.map(|(reply, _)| reply.offset.0)
+    };
+    assert_eq!(query(None).await, Ok(0));
+    assert!(query(Some(false)).await.expect_err("there is none").starts_with("22 "));
+    let commit =
+        UpdateConsumerOffset { group: group.clone(), topic: topic.clone(), queue, commit: QueueOffset(1) };
+    client.connection.notify(&commit, ()).expect("it is sent");
+    assert_eq!(query(None).await, Ok(1), "a connection's requests are done in order");
+    let pull = pull_request("g", "orders", 0, 0);
+    let pull = PullMessage { sys_flag: pull.sys_flag | COMMIT_OFFSET, commit: Some(QueueOffset(7)), ..pull };
+    client.pull(pull).await;
+    assert_eq!(query(None).await, Ok(7));
+    client.call(&commit, Bytes::new()).await.expect("it is taken");
+    assert_eq!(query(None).await, Ok(7), "a member's late commit does not move progress back");
+    site.client("operator").await.call(&commit, Bytes::new()).await.expect("it is taken");
+    assert_eq!(query(None).await, Ok(1));
+}
+
+#[tokio::test]
+async fn one_member_at_a_time_has_a_queue_in_order() {
+    let site = Site::new();
+    let client = site.client("one").await;
+    let queues = |ids: &[u32]| {
+        let queue = |id: &u32| MessageQueue {
+            broker_name: BrokerName::stored("broker-a"),
+            queue_id: QueueId(*id),
+            topic: TopicName::stored("orders"),
+        };
+        ids.iter().map(queue).collect::<std::collections::BTreeSet<_>>()
+    };
+    let lock = async |who: &str, ids: &[u32]| {
+        let body = LockBatchRequestBody {
+            client_id: who.to_owned(),
+            consumer_group: Group::stored("g"),
+            mq_set: queues(ids),
+            only_this_broker: false,
+        };
+        let (_, body) = client.call(&LockBatchQueues, json::to_vec(&body)).await.expect("it is answered");
+        let granted: LockBatchResponseBody = json::from_slice(&body).expect("a list");
+        granted.lock_ok_mq_set.into_iter().map(|queue| queue.queue_id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(lock("one", &[0, 1]).await, [0, 1]);
+    assert_eq!(lock("two", &[1, 2]).await, [2]);
+    assert_eq!(lock("one", &[1]).await, [1]);
+    let unlock = UnlockBatchRequestBody {
+        client_id: "one".to_owned(),
+        consumer_group: Group::stored("g"),
+        mq_set: queues(&[0, 1, 2]),
+        only_this_broker: false,
+    };
+    client.call(&UnlockBatchQueues, json::to_vec(&unlock)).await.expect("it is done");
+    assert_eq!(lock("two", &[0, 1, 2]).await, [0, 1, 2]);
+    let nonsense = client.call(&LockBatchQueues, b"{".to_vec()).await.expect_err("it is no body");
+    assert!(nonsense.starts_with("29 the body is not readable"), "{nonsense}");
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The broker as clients meet it: over loopback, through a real server, with its loops running.
+
+mod groups;
+mod messages;
+mod site;
