@@ -28,3 +28,5 @@ const _: () = assert!(TOPIC <= i8::MAX as usize && LONG_TOPIC <= i16::MAX as usi
 const _: () = assert!(GROUP + "%RETRY%".len() <= LONG_TOPIC && GROUP + "%DLQ%".len() <= LONG_TOPIC);
 /// A POP retry topic holds a group and a topic.
 const _: () = assert!("%RETRY%".len() + GROUP + 1 + TOPIC <= LONG_TOPIC);
+/// The skipper keeps one bit for each level.
+const _: () = assert!(MAX_NESTING <= u64::BITS as usize);

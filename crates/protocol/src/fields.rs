@@ -100,10 +100,10 @@ impl<'a> Raw<'a> {
     /// The text as a slice of the frame, or of its own when an escape had to be undone.
     pub fn to_byte_str(&self) -> ByteStr {
         match self.source {
-            Source::Json(whole) if !self.inner.escaped => whole.slice_ref(self.inner.text),
+            Source::Json(whole) if !self.inner.is_escaped() => whole.slice_ref(self.inner.text),
             Source::Binary(whole) => ByteStr::from_utf8(whole.slice_ref(self.inner.text.as_bytes()))
                 .expect("the same bytes were text a moment ago"),
-            _ => ByteStr::from(self.text().into_owned()),
+            _ => ByteStr::from(self.inner.unescaped()),
         }
     }
 }
@@ -174,7 +174,7 @@ fn binary_entry<'a>(rest: &mut &'a [u8], source: &'a Source) -> Result<Option<En
         let value = binary_text::<4>(rest, at)?;
         if !value.is_empty() {
             let value_at = whole.len().saturating_sub(rest.len()).saturating_sub(value.len());
-            let inner = Quoted { text: value, escaped: false, at: value_at };
+            let inner = Quoted::bare(value, value_at);
             return Ok(Some((Cow::Borrowed(name), Raw { inner, source })));
         }
     }

@@ -13,16 +13,42 @@ use crate::request::DecodeError;
 pub(crate) struct Quoted<'a> {
     /// Everything between the quotes.
     pub(crate) text: &'a str,
-    /// Whether a backslash is in it.
-    pub(crate) escaped: bool,
+    /// Its length once the escapes are undone, every one of which is longer than what it stands for.
+    pub(crate) plain_len: usize,
     /// Where it starts.
     pub(crate) at: usize,
 }
 
 impl<'a> Quoted<'a> {
+    /// Text that stands for itself.
+    pub(crate) fn bare(text: &'a str, at: usize) -> Quoted<'a> {
+        Quoted { text, plain_len: text.len(), at }
+    }
+
+    /// Whether an escape is in it.
+    pub(crate) fn is_escaped(&self) -> bool {
+        self.plain_len != self.text.len()
+    }
+
     /// The text with its escapes undone.
     pub(crate) fn plain(&self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(unescape(self.text)) } else { Cow::Borrowed(self.text) }
+        if self.is_escaped() { Cow::Owned(self.unescaped()) } else { Cow::Borrowed(self.text) }
+    }
+
+    /// The text with its escapes undone, in a buffer of just its length.
+    pub(crate) fn unescaped(&self) -> String {
+        let mut plain = String::with_capacity(self.plain_len);
+        let mut rest = self.text;
+        while let Some(at) = rest.find('\\') {
+            let (before, from) = rest.split_at(at);
+            plain.push_str(before);
+            let (found, length) =
+                escape(from.as_bytes()).unwrap_or((char::REPLACEMENT_CHARACTER, from.len()));
+            plain.push(found);
+            rest = from.get(length..).unwrap_or_default();
+        }
+        plain.push_str(rest);
+        plain
     }
 }
 
@@ -121,7 +147,7 @@ impl<'a> Scanner<'a> {
 
     fn since(&self, from: usize) -> Result<Quoted<'a>, DecodeError> {
         let text = self.text.get(from..self.at).ok_or_else(|| self.fault("unterminated value"))?;
-        Ok(Quoted { text, escaped: false, at: from })
+        Ok(Quoted::bare(text, from))
     }
 
     fn name(&mut self) -> Result<Quoted<'a>, DecodeError> {
@@ -137,19 +163,19 @@ impl<'a> Scanner<'a> {
     fn quoted(&mut self) -> Result<Quoted<'a>, DecodeError> {
         self.step(1);
         let from = self.at;
-        let mut escaped = false;
+        let mut shrunk = 0_usize;
         loop {
             self.step(plain_prefix(self.text.as_bytes().get(self.at..).unwrap_or_default()));
             match self.byte() {
                 Some(b'"') => {
                     let quoted = self.since(from)?;
                     self.step(1);
-                    return Ok(Quoted { escaped, ..quoted });
+                    return Ok(Quoted { plain_len: quoted.plain_len.saturating_sub(shrunk), ..quoted });
                 }
                 Some(b'\\') => {
-                    escaped = true;
-                    let rest = self.text.get(self.at..).unwrap_or_default();
-                    let (_, length) = escape(rest).map_err(|what| self.fault(what))?;
+                    let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+                    let (found, length) = escape(rest).map_err(|what| self.fault(what))?;
+                    shrunk = shrunk.saturating_add(length).saturating_sub(found.len_utf8());
                     self.step(length);
                 }
                 Some(_) => return Err(self.fault("control character in a string")),
@@ -173,19 +199,19 @@ impl<'a> Scanner<'a> {
         Err(DecodeError::new(from, "expected a value"))
     }
 
-    /// Steps over an object or array without recursion, keeping the closing mark of each open level.
+    /// Steps over an object or array without recursion.
     fn nested(&mut self) -> Result<(), DecodeError> {
-        let mut open: Vec<u8> = Vec::new();
+        let mut open = Levels::default();
         loop {
             match self.peek() {
                 Some(start @ (b'{' | b'[')) => {
-                    if open.len() >= caps::MAX_NESTING {
+                    let inside = if start == b'{' { Inside::Object } else { Inside::Array };
+                    if !open.enter(inside) {
                         return Err(self.fault("nested too deeply"));
                     }
                     self.step(1);
-                    open.push(if start == b'{' { b'}' } else { b']' });
-                    if self.peek() != open.last().copied() {
-                        self.name_inside(&open)?;
+                    if self.peek() != Some(inside.end()) {
+                        self.name_inside(inside)?;
                         continue;
                     }
                 }
@@ -199,23 +225,64 @@ impl<'a> Scanner<'a> {
     }
 
     /// Inside an object a value has a name before it.
-    fn name_inside(&mut self, open: &[u8]) -> Result<(), DecodeError> {
-        if open.last() == Some(&b'}') { self.name().map(drop) } else { Ok(()) }
+    fn name_inside(&mut self, inside: Inside) -> Result<(), DecodeError> {
+        if inside == Inside::Object { self.name().map(drop) } else { Ok(()) }
     }
 
     /// After a value: closes every level that ends here. True once none is left open.
-    fn close(&mut self, open: &mut Vec<u8>) -> Result<bool, DecodeError> {
-        while let Some(end) = open.last().copied() {
-            if self.peek() == Some(end) {
+    fn close(&mut self, open: &mut Levels) -> Result<bool, DecodeError> {
+        while let Some(inside) = open.innermost() {
+            if self.peek() == Some(inside.end()) {
                 self.step(1);
-                open.pop();
+                open.leave();
                 continue;
             }
             self.take(b',', "expected ',' or the end of an object or array")?;
-            self.name_inside(open)?;
+            self.name_inside(inside)?;
             return Ok(false);
         }
         Ok(true)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Object,
+    Array,
+}
+
+impl Inside {
+    fn end(self) -> u8 {
+        match self {
+            Inside::Object => b'}',
+            Inside::Array => b']',
+        }
+    }
+}
+
+/// Which objects and arrays are open: one bit for each level, the innermost last, set for objects.
+#[derive(Default)]
+struct Levels {
+    depth: usize,
+    objects: u64,
+}
+
+impl Levels {
+    /// False when it would be too deep.
+    fn enter(&mut self, inside: Inside) -> bool {
+        self.objects = (self.objects << 1) | u64::from(inside == Inside::Object);
+        self.depth = self.depth.saturating_add(1);
+        self.depth <= caps::MAX_NESTING
+    }
+
+    fn leave(&mut self) {
+        self.objects >>= 1;
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn innermost(&self) -> Option<Inside> {
+        let inside = if self.objects & 1 == 1 { Inside::Object } else { Inside::Array };
+        (self.depth > 0).then_some(inside)
     }
 }
 
@@ -268,8 +335,8 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The character that the escape at the start of `text` stands for, and the escape's length.
-fn escape(text: &str) -> Result<(char, usize), &'static str> {
-    let plain = match text.as_bytes().get(1) {
+fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
+    let plain = match text.get(1) {
         Some(b'u') => return unicode_escape(text),
         Some(b'"') => '"',
         Some(b'\\') => '\\',
@@ -285,40 +352,27 @@ fn escape(text: &str) -> Result<(char, usize), &'static str> {
     Ok((plain, 2))
 }
 
-fn unicode_escape(text: &str) -> Result<(char, usize), &'static str> {
+fn unicode_escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     let unit = hex4(text.get(2..6))?;
-    if let Some(found) = char::from_u32(unit) {
+    if let Some(found) = char::from_u32(u32::from(unit)) {
         return Ok((found, 6));
     }
-    if text.get(6..8) != Some("\\u") {
+    if text.get(6..8) != Some(b"\\u") {
         return Err("lone surrogate in a string");
     }
     let second = hex4(text.get(8..12))?;
-    char::decode_utf16([unit as u16, second as u16])
-        .next()
-        .and_then(Result::ok)
-        .map(|found| (found, 12))
-        .ok_or("lone surrogate in a string")
+    let pair = char::decode_utf16([unit, second]).next().and_then(Result::ok);
+    pair.map(|found| (found, 12)).ok_or("lone surrogate in a string")
 }
 
-fn hex4(digits: Option<&str>) -> Result<u32, &'static str> {
-    let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-    digits.and_then(|d| u32::from_str_radix(d, 16).ok()).ok_or("a \\u escape needs four hexadecimal digits")
-}
-
-/// Undoes the escapes of a string that the scanner accepted.
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (before, from) = rest.split_at(at);
-        plain.push_str(before);
-        let (found, length) = escape(from).unwrap_or((char::REPLACEMENT_CHARACTER, from.len()));
-        plain.push(found);
-        rest = from.get(length..).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    plain
+fn hex4(digits: Option<&[u8]>) -> Result<u16, &'static str> {
+    let number = digits.and_then(|digits| {
+        digits.iter().try_fold(0_u16, |sum, digit| {
+            let nibble = char::from(*digit).to_digit(16)?;
+            Some((sum << 4) | nibble as u16)
+        })
+    });
+    number.ok_or("a \\u escape needs four hexadecimal digits")
 }
 
 #[cfg(test)]

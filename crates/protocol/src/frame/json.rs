@@ -24,7 +24,7 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
     }
     scanner.end()?;
     let remark = members.remark.map(|remark| {
-        if remark.escaped { ByteStr::from(&*remark.plain()) } else { text.slice_ref(remark.text) }
+        if remark.is_escaped() { ByteStr::from(remark.unescaped()) } else { text.slice_ref(remark.text) }
     });
     Ok(Frame {
         code: members.code.ok_or_else(|| DecodeError::new(0, "JSON header has no code"))?,
