@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+//! This broker among others: it tells every name server who it is and which topics it has. At the start, when topics
+//! change, when a name server comes back, and every 30 seconds so that its lease lasts; at the end it says farewell.
+//! Started by whoever runs the broker. What a name server is to be told next is decided in `news`; one task for each of
+//! them does it, so that a slow one holds up nobody. The only part of this crate with a runtime of its own.
+
+mod news;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use protocol::body::{RegisterBrokerBody, TopicConfig, TopicConfigAndMappingSerializeWrapper};
+use protocol::data_version::DataVersion;
+use protocol::json;
+use protocol::names::BrokerName;
+use protocol::route::{QueryDataVersion, RegisterBroker, UnregisterBroker};
+use remoting::{CallError, Client, ClientConfig, Connection, Router};
+use stdx::{Clock, Threads, Watermark, deadline};
+
+use self::news::{Next, Told, next};
+use crate::Broker;
+use crate::topics::{READ, WRITE};
+
+/// How often a name server hears of us.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How long one may take to answer.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// The same for a farewell, which nobody waits for.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The first pause after a failure; doubles up to the period.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a start waits for the first answers.
+const FIRST: Duration = Duration::from_secs(3);
+/// The most topics of one request: far below the largest frame.
+const PART: usize = 10_000;
+
+/// A broker that name servers know.
+pub struct Membership {
+    stop: Arc<Watermark>,
+    threads: Threads,
+}
+
+/// What every task shares.
+struct Member {
+    broker: Arc<Broker>,
+    client: Client,
+    /// Where clients reach the broker, as it listens.
+    listening: SocketAddr,
+    clock: Arc<dyn Clock>,
+    stop: Arc<Watermark>,
+    /// How many name servers were spoken to, successfully or not.
+    spoken: Arc<Watermark>,
+}
+
+impl Membership {
+    /// Registers with the name servers and keeps doing so. Returns when all of them were spoken to once, or were given
+    /// the time for it.
+    pub fn join(
+        broker: Arc<Broker>,
+        name_servers: Vec<String>,
+        listening: SocketAddr,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Membership> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, spoken) = (Arc::<Watermark>::default(), Arc::<Watermark>::default());
+        let client = Client::new(ClientConfig::default(), clock.clone(), Router::<()>::new(), Arc::new(()));
+        let member = Member { broker, client, listening, clock, stop: stop.clone(), spoken: spoken.clone() };
+        let count = name_servers.len() as u64;
+        let mut threads = Threads::default();
+        threads.spawn("membership", move |_| {
+            runtime.block_on(async { join_all(name_servers.iter().map(|name| member.follow(name))).await });
+        })?;
+        while spoken.get() < count {
+            let before = spoken.get();
+            if spoken.wait_past(before, FIRST) == before {
+                break;
+            }
+        }
+        Ok(Membership { stop, threads })
+    }
+
+    /// Says farewell to the name servers.
+    pub fn leave(mut self) {
+        self.stop.advance(1);
+        self.threads.join();
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.stop.advance(1);
+    }
+}
+
+/// What one name server has heard of us.
+#[derive(Default)]
+struct Standing {
+    told: Option<Told>,
+    /// The address we gave, and the connection we gave it on.
+    seat: Option<(String, Connection)>,
+    failures: u32,
+}
+
+impl Member {
+    /// Keeps one name server up to date until the end.
+    async fn follow(&self, name_server: &str) {
+        let mut standing = Standing::default();
+        let mut is_first = true;
+        while self.stop.get() == 0 {
+            let seen = self.broker.topics.changed().get();
+            let outcome = self.tell(name_server, &mut standing).await;
+            if std::mem::take(&mut is_first) {
+                self.spoken.advance(self.spoken.get() + 1);
+            }
+            let pause = note(name_server, &mut standing, outcome);
+            self.rest(&mut standing, seen, pause).await;
+        }
+        self.farewell(name_server, &standing).await;
+    }
+
+    /// Waits until there may be something to tell.
+    async fn rest(&self, standing: &mut Standing, seen: u64, pause: Duration) {
+        let connection = standing.seat.as_ref().map(|(_, connection)| connection.clone());
+        let lost = async {
+            match connection {
+                Some(connection) => connection.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let woken = async {
+            tokio::select! {
+                _ = self.stop.reached(1) => false,
+                _ = self.broker.topics.changed().reached(seen + 1) => false,
+                () = lost => true,
+            }
+        };
+        let is_lost = deadline(&self.clock, self.clock.now() + pause, woken).await == Some(true);
+        if is_lost {
+            // The name server has forgotten us with the connection.
+            *standing = Standing { failures: standing.failures, ..Standing::default() };
+        }
+    }
+
+    /// Tells a name server what it does not know yet.
+    async fn tell(&self, name_server: &str, standing: &mut Standing) -> Result<(), CallError> {
+        let connection = self.client.connect(name_server).await?;
+        let address = self.address(&connection);
+        if standing.seat.as_ref().is_some_and(|(known, on)| *known != address || on.id() != connection.id()) {
+            standing.told = None;
+        }
+        let (version, topics) = self.announcement();
+        let now = self.clock.now();
+        let mut step = next(standing.told.as_ref(), version, &topics, now);
+        if let Next::Ask = step {
+            step =
+                if self.is_news(&connection, &address, version).await? { Next::Whole } else { Next::Nothing };
+        }
+        match step {
+            Next::Whole => {
+                for part in topics.chunks(PART) {
+                    self.register(&connection, &address, version, part).await?;
+                }
+                standing.told = Some(Told::whole(version, &topics, now));
+            }
+            Next::Update(changed) => {
+                self.register(&connection, &address, version, &changed).await?;
+                standing.told.as_mut().expect("an update follows a whole list").add(version, &changed);
+            }
+            Next::Ask | Next::Nothing => {}
+        }
+        standing.seat = Some((address, connection));
+        Ok(())
+    }
+
+    /// All topics with the permissions that the broker leaves them, and the version of both.
+    fn announcement(&self) -> (DataVersion, Vec<TopicConfig>) {
+        let mut version = self.broker.topics.version();
+        let settings = self.broker.settings.version();
+        version.counter += settings.counter;
+        version.timestamp = version.timestamp.max(settings.timestamp);
+        let allowed = i32::try_from(self.broker.config().identity.permission).unwrap_or(READ | WRITE);
+        let all = self.broker.topics.all();
+        let masked = all.iter().map(|topic| {
+            let config = topic.config().clone();
+            TopicConfig { perm: config.perm & (allowed | !(READ | WRITE)), ..config }
+        });
+        (version, masked.collect())
+    }
+
+    /// The address to give: the configured one, or where the broker listens; a broker that listens everywhere gives the
+    /// address it reached the name server from.
+    fn address(&self, connection: &Connection) -> String {
+        let advertised = self.broker.config().identity.advertised;
+        let here = advertised.unwrap_or(self.listening);
+        if here.ip().is_unspecified() {
+            return SocketAddr::new(connection.local().ip().to_canonical(), here.port()).to_string();
+        }
+        here.to_string()
+    }
+
+    async fn register(
+        &self,
+        connection: &Connection,
+        address: &str,
+        version: DataVersion,
+        topics: &[TopicConfig],
+    ) -> Result<(), CallError> {
+        let (broker, cluster, id) = self.identity();
+        let request = RegisterBroker {
+            broker,
+            address: address.into(),
+            cluster: cluster.as_str().into(),
+            replication_address: Some(replication_address(address).into()),
+            broker_id: id,
+            lease: None,
+            acting_master: Some(false),
+            compressed: false,
+            body_crc: 0,
+        };
+        let table = topics.iter().map(|topic| (topic.topic_name.clone(), topic.clone()));
+        let wrapper = TopicConfigAndMappingSerializeWrapper {
+            data_version: version,
+            topic_config_table: table.collect(),
+            ..TopicConfigAndMappingSerializeWrapper::default()
+        };
+        let body =
+            RegisterBrokerBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: wrapper };
+        connection.call(&request, body.encode(false), PATIENCE).await?.ok()?;
+        Ok(())
+    }
+
+    /// Asks whether a name server knows another version; asking keeps the lease.
+    async fn is_news(
+        &self,
+        connection: &Connection,
+        address: &str,
+        version: DataVersion,
+    ) -> Result<bool, CallError> {
+        let (broker, cluster, broker_id) = self.identity();
+        let (address, cluster) = (address.into(), cluster.as_str().into());
+        let request = QueryDataVersion { broker, address, cluster, broker_id };
+        let answer = connection.call(&request, json::to_vec(&version), PATIENCE).await?;
+        Ok(answer.ok()?.0.changed)
+    }
+
+    async fn farewell(&self, name_server: &str, standing: &Standing) {
+        let Some((address, connection)) = &standing.seat else { return };
+        let (broker, cluster, broker_id) = self.identity();
+        let (address, cluster) = (address.as_str().into(), cluster.as_str().into());
+        let request = UnregisterBroker { broker, address, cluster, broker_id };
+        match connection.call(&request, (), FAREWELL).await.and_then(|answer| answer.ok()) {
+            Ok(_) => tracing::info!(peer = name_server, "said farewell to a name server"),
+            Err(error) => {
+                tracing::warn!(peer = name_server, %error, "a name server did not hear our farewell")
+            }
+        }
+    }
+
+    fn identity(&self) -> (BrokerName, String, i64) {
+        let config = self.broker.config();
+        let identity = &config.identity;
+        let id = i64::try_from(identity.id).unwrap_or(i64::MAX);
+        (BrokerName::stored(&identity.name), identity.cluster.clone(), id)
+    }
+}
+
+/// Counts failures, says when things change, and returns how long to rest.
+fn note(name_server: &str, standing: &mut Standing, outcome: Result<(), CallError>) -> Duration {
+    match outcome {
+        Ok(()) => {
+            if standing.failures > 0 {
+                tracing::info!(peer = name_server, "registered again");
+            }
+            standing.failures = 0;
+            PERIOD
+        }
+        Err(error) => {
+            if standing.failures == 0 {
+                tracing::warn!(peer = name_server, %error, "not registered, trying again");
+            }
+            let pause = PAUSE.saturating_mul(1 << standing.failures.min(16));
+            standing.failures += 1;
+            pause.min(PERIOD)
+        }
+    }
+}
+
+/// COMPAT: replicas are expected one port above the broker's, as in Apache.
+fn replication_address(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(address) => SocketAddr::new(address.ip(), address.port().wrapping_add(1)).to_string(),
+        Err(_) => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_rest_longer_and_longer() {
+        let mut standing = Standing::default();
+        let failed = || Err(CallError::Connect { address: "a:1".into(), reason: "refused".into() });
+        let pauses: Vec<u128> = (0..9).map(|_| note("a:1", &mut standing, failed()).as_millis()).collect();
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!((note("a:1", &mut standing, Ok(())), standing.failures), (PERIOD, 0));
+        assert_eq!(replication_address("127.0.0.1:10911"), "127.0.0.1:10912");
+    }
+}
