@@ -72,9 +72,10 @@ thread_local! {
 /// Lends `with` an empty buffer of this thread.
 pub(crate) fn with_buffer<T>(with: impl FnOnce(&mut Encoded) -> T) -> T {
     ENCODED.with_borrow_mut(|encoded| {
+        // Before, too: a panic may have ended the last use.
+        encoded.clear();
         let out = with(encoded);
-        encoded.bytes.clear();
-        encoded.ends.clear();
+        encoded.clear();
         encoded.bytes.shrink_to(KEEP);
         encoded.ends.shrink_to(KEEP / 64);
         out
@@ -91,6 +92,11 @@ impl Encoded {
 
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
     }
 
     fn complete(&mut self, index: usize, log: LogOffset, queue: QueueOffset, now: Timestamp) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use protocol::{caps, record};
 
+use crate::arena::ArenaShape;
+
 /// What an acknowledgement promises, and with it what a consumer may see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -41,6 +43,10 @@ pub struct StoreConfig {
     pub checkpoint_bytes: u64,
     /// … or after this time, if there was anything new.
     pub checkpoint_interval: Duration,
+    /// How the files of consume-queue entries grow; a data directory keeps the shape it was made with.
+    pub arena: ArenaShape,
+    /// How many queues there may be.
+    pub queue_limit: usize,
     /// What is kept and for how long.
     pub retention: RetentionConfig,
 }
@@ -81,6 +87,8 @@ impl StoreConfig {
             readers: 2,
             checkpoint_bytes: 256 << 20,
             checkpoint_interval: Duration::from_secs(10),
+            arena: ArenaShape::default(),
+            queue_limit: 4_000_000,
             retention: RetentionConfig::default(),
         }
     }
@@ -108,6 +116,7 @@ impl StoreConfig {
             format!("segment_size {} must hold the largest message and stay below 2 GiB", self.segment_size),
         );
         check(self.stages_max >= 2, format!("stages_max {} is less than 2", self.stages_max));
+        check(self.arena.is_possible(), format!("{:?} cannot be", self.arena));
         check(self.readers >= 1, "readers must be at least 1".to_owned());
         let r = &self.retention;
         check(

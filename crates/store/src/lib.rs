@@ -31,6 +31,7 @@ mod views;
 mod watermarks;
 
 pub use append::{Appended, Draft};
+pub use arena::ArenaShape;
 pub use cold::Answer;
 pub use config::{Durability, RetentionConfig, StoreConfig};
 pub use error::{AppendError, OpenError, ReadError, Settled};

@@ -2,7 +2,8 @@
 //! The directories a store owns: its data directory, and the one its stages live in. Taken first when a store is
 //! opened, let go last.
 //! Invariant: the file `stages` in the data directory names the stage directory, lastingly, before a stage is made
-//! there; so a restart finds old stages though the setting changed. Layout: `docs/format/stage.md`.
+//! there; so a restart finds old stages though the setting changed; stages of another owner are
+//! never believed. Layout: `docs/format/stage.md`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,10 +68,7 @@ impl StageHome {
         wanted: Option<&Path>,
         room: u64,
     ) -> Result<StageHome, OpenError> {
-        let mut rng = Rng::from_entropy();
-        let mut store = [0; 16];
-        store[..8].copy_from_slice(&rng.next().to_le_bytes());
-        store[8..].copy_from_slice(&rng.next().to_le_bytes());
+        let store = new_id();
         let id = to_hex(store);
         let in_memory = || match disk.space(Path::new(MEMORY_DIR)) {
             Ok(space) if space.free >= room => Some(PathBuf::from(MEMORY_DIR)),
@@ -80,18 +78,39 @@ impl StageHome {
             Some(parent) => parent.join(format!("kiruna-{}", &id[..16])),
             None => data_dir.join("stages.d"),
         };
-        let text = format!("{VERSION}\n{}\n{id}\n", dir.display());
-        write_lasting(&**disk, data_dir, POINTER, text.as_bytes())
-            .map_err(OpenError::io("noting where stages live"))?;
+        note(&**disk, data_dir, &dir, store).map_err(OpenError::io("noting where stages live"))?;
         disk.create_dir(&dir).map_err(OpenError::io(format!("making {}", dir.display())))?;
         let owner = Owner { boot: disk.boot_id(), store };
         Ok(StageHome { _lock: lock(&**disk, &dir)?, dir, owner })
+    }
+
+    /// Gives the home a new owner in one step, so that no stage that is there now is ever believed again. Removing
+    /// them one by one would let a crash between leave some, and the log would seem to end with those.
+    pub(crate) fn disown(&mut self, disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+        let store = new_id();
+        note(disk, data_dir, &self.dir, store)?;
+        self.owner.store = store;
+        Ok(())
     }
 
     /// True when this is the place that the configuration asks for.
     pub(crate) fn is_wanted(&self, wanted: Option<&Path>) -> bool {
         wanted.is_none_or(|wanted| self.dir.parent() == Some(wanted))
     }
+}
+
+fn new_id() -> [u8; 16] {
+    let mut rng = Rng::from_entropy();
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&rng.next().to_le_bytes());
+    id[8..].copy_from_slice(&rng.next().to_le_bytes());
+    id
+}
+
+/// Writes down where stages live and whose they are.
+fn note(disk: &dyn Disk, data_dir: &Path, dir: &Path, store: [u8; 16]) -> io::Result<()> {
+    let text = format!("{VERSION}\n{}\n{}\n", dir.display(), to_hex(store));
+    write_lasting(disk, data_dir, POINTER, text.as_bytes())
 }
 
 /// Replaces a small file so that after a power cut either the old or the new one is there.

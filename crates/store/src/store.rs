@@ -63,7 +63,7 @@ pub struct Store {
     unread_floor: AtomicU64,
     metrics: Metrics,
     opened: Opened,
-    home: StageHome,
+    home: Mutex<StageHome>,
     _lock: Box<dyn DirLock>,
 }
 

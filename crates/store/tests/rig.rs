@@ -17,7 +17,7 @@ use protocol::record::{Message, Record, iterate};
 use stdx::{Clock, Timestamp};
 use store::disk::Disk;
 use store::{
-    AppendError, Appended, Draft, Durability, OpenError, Read, ReadLimit, Settled, Store, StoreConfig,
+    AppendError, Appended, ArenaShape, Draft, Durability, OpenError, Read, ReadLimit, Settled, Store, StoreConfig,
 };
 
 /// A clock that moves when it is told to. It never wakes anyone: tests poll again.
@@ -54,6 +54,7 @@ pub fn small(durability: Durability) -> StoreConfig {
     config.segment_size = 10_000;
     config.stages_max = 3;
     config.durability = durability;
+    config.arena = ArenaShape { top_class: 8, first_blocks: 1, max_blocks: 4 };
     config
 }
 

@@ -83,7 +83,7 @@ impl Store {
             unread_floor: AtomicU64::new(0),
             metrics: Metrics::default(),
             opened,
-            home,
+            home: Mutex::new(home),
             config,
             disk,
             clock,
@@ -121,13 +121,17 @@ fn recover(config: &StoreConfig, disk: &Arc<dyn Disk>) -> Result<Recovered, Open
     };
     let known_end = ground.pour(&left, &mut opened).map_err(OpenError::io("writing what stages hold"))?;
     opened.start = LogOffset(ground.segments.first().map_or(0, |first| first.base));
-    let views_dir = config.dir.join(VIEWS_DIR);
-    let (views, last_stored) = match replay(&ground, &views_dir, disk, known_end, &mut opened)? {
+    let views_config = ViewsConfig {
+        arena: config.arena,
+        queue_limit: config.queue_limit,
+        ..ViewsConfig::new(config.dir.join(VIEWS_DIR))
+    };
+    let (views, last_stored) = match replay(&ground, &views_config, disk, known_end, &mut opened)? {
         Some(replayed) => replayed,
         // The views had seen more than there is: a disk lied about a sync. The log decides.
         None => {
-            Views::erase(&views_dir, disk)?;
-            replay(&ground, &views_dir, disk, known_end, &mut opened)?
+            Views::erase(&views_config.dir, disk)?;
+            replay(&ground, &views_config, disk, known_end, &mut opened)?
                 .expect("views without a checkpoint begin at the log's start")
         }
     };
@@ -138,12 +142,12 @@ fn recover(config: &StoreConfig, disk: &Arc<dyn Disk>) -> Result<Recovered, Open
 /// Opens the views and applies the log to them. `None` when their checkpoint lies behind the end of the log.
 fn replay(
     ground: &Ground<'_>,
-    views_dir: &Path,
+    views_config: &ViewsConfig,
     disk: &Arc<dyn Disk>,
     known_end: Option<u64>,
     opened: &mut Opened,
 ) -> Result<Option<(Views, Timestamp)>, OpenError> {
-    let (views, from) = Views::open(ViewsConfig::new(views_dir), disk, opened.start)?;
+    let (views, from) = Views::open(views_config.clone(), disk, opened.start)?;
     if let Some(damage) = &from.damage {
         tracing::warn!(damage, "the views are built anew from the log");
     }
@@ -175,24 +179,36 @@ impl From<std::io::Error> for WalkError {
     }
 }
 
-/// Empties the old home of stages, and makes a new one where the configuration wants it. What stages held is in the
+/// Empties the old home of stages, or makes a new one where the configuration wants it. What stages held is in the
 /// log's files by now, where a process crash does not reach it.
 fn settle_home(
     config: &StoreConfig,
     disk: &Arc<dyn Disk>,
     home: Option<StageHome>,
 ) -> Result<StageHome, OpenError> {
-    if let Some(home) = home {
-        stage::remove_all(&**disk, &home.dir).map_err(OpenError::io("removing old stages"))?;
-        if home.is_wanted(config.stage_dir.as_deref()) {
-            return Ok(home);
+    let make = || {
+        let room = (2 * config.stage_size) as u64;
+        StageHome::make(disk, &config.dir, config.stage_dir.as_deref(), room)
+    };
+    let remove_old = |dir: &Path| {
+        stage::remove_all(&**disk, dir).map_err(OpenError::io(format!("removing stages in {}", dir.display())))
+    };
+    match home {
+        None => make(),
+        Some(mut home) if home.is_wanted(config.stage_dir.as_deref()) => {
+            home.disown(&**disk, &config.dir).map_err(OpenError::io("noting that stages are used up"))?;
+            remove_old(&home.dir)?;
+            Ok(home)
         }
-        let dir = home.dir.clone();
-        drop(home);
-        remove_home(&**disk, &dir);
+        Some(old) => {
+            let home = make()?;
+            remove_old(&old.dir)?;
+            let dir = old.dir.clone();
+            drop(old);
+            remove_home(&**disk, &dir);
+            Ok(home)
+        }
     }
-    let room = (2 * config.stage_size) as u64;
-    StageHome::make(disk, &config.dir, config.stage_dir.as_deref(), room)
 }
 
 /// Removes an empty home; one that holds something else stays.

@@ -320,7 +320,7 @@ impl Store {
             log_bytes: segments.iter().map(|segment| segment.size).sum(),
             segments: segments.len(),
             stage_memory: self.log.stages().memory(),
-            stage_dir: self.home.dir.clone(),
+            stage_dir: self.home.lock().dir.clone(),
             disk: self.disk.space(&self.config.dir).ok(),
             views: self.views.usage(),
         }
@@ -340,9 +340,10 @@ impl Store {
         self.marks.close();
         let is_whole = self.marks.durable.get() == self.marks.written.get();
         if is_whole && self.health.poisoned().is_none() {
-            let removed = stage::remove_all(&*self.disk, &self.home.dir);
-            if removed.is_ok() {
-                open::remove_home(&*self.disk, &self.home.dir);
+            let mut home = self.home.lock();
+            let disowned = home.disown(&*self.disk, &self.config.dir);
+            if disowned.and_then(|()| stage::remove_all(&*self.disk, &home.dir)).is_ok() {
+                open::remove_home(&*self.disk, &home.dir);
             }
         }
     }

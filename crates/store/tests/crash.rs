@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The store dies at every step of its stories, by a kill and by a power cut, for both durabilities, and again while it
+//! recovers. What it promised before must hold afterwards, whatever the simulated disk lost, tore or reordered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::names::{LogOffset, QueueId};
+use stdx::Rng;
+use store::disk::sim::SimDisk;
+use store::{AppendError, Durability, FactChange, FactKind, Settled, Store};
+
+use crate::rig::*;
+
+const KIND: FactKind = FactKind(20);
+const QUEUES: [(&str, u32); 3] = [("a", 0), ("a", 1), ("b", 7)];
+
+/// What a client knows: what it tried, what it was promised, what it saw.
+#[derive(Clone, Default)]
+struct Ledger {
+    tried: u64,
+    /// Appended, whatever was promised: queue, queue offset, number of the message, end in the log.
+    appended: Vec<Sent>,
+    /// Every value of the fact that was put, and its end in the log.
+    facts: Vec<(u64, LogOffset)>,
+    /// Up to here the promise was said to hold.
+    settled: LogOffset,
+    /// Queue offsets that a consumer saw as visible: one past the last, a queue.
+    seen: BTreeMap<(String, u32), u64>,
+    /// A topic that is removed now and then: how often, and the generation of what was appended last.
+    removals: Vec<LogOffset>,
+}
+
+#[derive(Clone, Debug)]
+struct Sent {
+    queue: usize,
+    offset: u64,
+    number: u64,
+    end: LogOffset,
+}
+
+fn body(number: u64) -> Vec<u8> {
+    let mut body = number.to_le_bytes().to_vec();
+    body.resize(8 + (number * 37 % 400) as usize, number as u8);
+    body
+}
+
+fn number(body: &[u8]) -> u64 {
+    let number = u64::from_le_bytes(body[..8].try_into().unwrap());
+    assert_eq!(body, self::body(number), "a body is what was sent");
+    number
+}
+
+/// One client, one store, one seed: a story told until the disk dies.
+struct Story<'a> {
+    disk: &'a SimDisk,
+    durability: Durability,
+    rng: Rng,
+    ledger: Ledger,
+}
+
+impl Story<'_> {
+    fn config(&self) -> store::StoreConfig {
+        let mut config = small(self.durability);
+        config.retention.reserved = Duration::from_secs(3600);
+        config.retention.delete_when = Vec::new();
+        config
+    }
+
+    /// Tells all of it, or until the disk dies; panics of a process that is dead already do not count.
+    fn tell(&mut self, rounds: usize) {
+        let disk = self.disk.clone();
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..2 {
+                let clock = StillClock::new();
+                let Ok(store) = open_at(&disk, self.config(), clock.clone()) else { return };
+                self.check_poison(&store);
+                for _ in 0..rounds {
+                    if disk.is_dead() {
+                        return;
+                    }
+                    self.act(&store, &clock);
+                }
+                store.close();
+            }
+        }));
+        assert!(told.is_ok() || disk.is_dead(), "the store panicked on a living disk");
+        assert!(disk.is_dead() || disk.steps() > 0);
+    }
+
+    fn check_poison(&self, store: &Store) {
+        assert!(store.poisoned().is_none() || self.disk.is_dead());
+    }
+
+    fn act(&mut self, store: &Arc<Store>, clock: &StillClock) {
+        match self.rng.below(16) {
+            0..=5 => self.append(store),
+            6 => self.put_fact(store),
+            7 | 8 => _ = store.drain_step(),
+            9 => store.prepare_step(),
+            10 | 11 => _ = store.flush_step(),
+            12 | 13 => self.dispatch(store),
+            14 => store.checkpoint_step(true),
+            _ => {
+                clock.forward(Duration::from_secs(1801));
+                store.retain_step();
+            }
+        }
+        self.settle(store);
+    }
+
+    fn append(&mut self, store: &Store) {
+        let queue = self.rng.below(QUEUES.len() as u64) as usize;
+        let count = 1 + self.rng.below(3);
+        let numbers: Vec<u64> = (self.ledger.tried..self.ledger.tried + count).collect();
+        self.ledger.tried += count;
+        let bodies: Vec<_> = numbers.iter().map(|number| body(*number)).collect();
+        let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+        let (name, id) = QUEUES[queue];
+        match append_all(store, name, id, &bodies) {
+            Ok(appended) if !self.disk.is_dead() => {
+                for (index, number) in numbers.into_iter().enumerate() {
+                    let offset = appended.first_queue_offset.0 + index as u64;
+                    self.ledger.appended.push(Sent { queue, offset, number, end: appended.end });
+                }
+            }
+            Ok(_) | Err(AppendError::Busy { .. }) => {}
+            Err(e) => assert!(self.disk.is_dead(), "{e}"),
+        }
+    }
+
+    fn put_fact(&mut self, store: &Store) {
+        let value = self.ledger.facts.len() as u64;
+        let change = FactChange { kind: KIND, key: b"k".to_vec(), value: Some(value.to_le_bytes().to_vec()) };
+        // Tried is enough to be allowed to show up, so it is noted whatever comes of it.
+        self.ledger.facts.push((value, LogOffset(u64::MAX)));
+        if let Ok(appended) = store.put_facts(&[change])
+            && !self.disk.is_dead()
+        {
+            self.ledger.facts.last_mut().unwrap().1 = appended.end;
+        }
+    }
+
+    fn dispatch(&mut self, store: &Store) {
+        let mut arrivals = Vec::new();
+        store.dispatch_step(1 + self.rng.below(8) as usize, &mut arrivals);
+        if self.disk.is_dead() {
+            return;
+        }
+        for arrival in arrivals {
+            let key = arrival.queue.key();
+            self.ledger.seen.insert((key.topic.to_string(), key.queue.0), arrival.next.0);
+        }
+    }
+
+    /// Notes how far the promise holds.
+    fn settle(&mut self, store: &Store) {
+        let last = self.ledger.appended.last().map_or(LogOffset(0), |sent| sent.end);
+        let facts = self.ledger.facts.iter().map(|(_, end)| *end).filter(|end| end.0 != u64::MAX);
+        for end in facts.chain([last]) {
+            let is_settled = settled(store, end) == Some(Settled::Done);
+            if is_settled && !self.disk.is_dead() {
+                self.ledger.settled = self.ledger.settled.max(end);
+            }
+        }
+    }
+}
+
+/// What a reopened store must hold.
+struct Promise<'a> {
+    ledger: &'a Ledger,
+    /// Nothing that was settled may be missing.
+    settled: bool,
+    /// Nothing that was appended may be missing.
+    appended: bool,
+}
+
+impl Promise<'_> {
+    fn covers(&self, end: LogOffset) -> bool {
+        end.0 != u64::MAX && (self.appended || (self.settled && end <= self.ledger.settled))
+    }
+
+    fn check(&self, store: &Arc<Store>) {
+        for (index, (name, id)) in QUEUES.iter().enumerate() {
+            let Some(handle) = store.find_queue(name, QueueId(*id)) else {
+                let lost = self.ledger.appended.iter().find(|s| s.queue == index && self.covers(s.end));
+                assert!(lost.is_none(), "queue {name}/{id} is gone with {lost:?}");
+                continue;
+            };
+            let found: BTreeMap<u64, u64> = read_all(store, name, *id)
+                .into_iter()
+                .map(|(offset, body)| (offset, number(&body)))
+                .collect();
+            let numbers: BTreeSet<u64> = found.values().copied().collect();
+            assert_eq!(numbers.len(), found.len(), "no message twice");
+            assert!(numbers.iter().all(|number| *number < self.ledger.tried), "no message from nowhere");
+            for sent in self.ledger.appended.iter().filter(|sent| sent.queue == index) {
+                if sent.offset < handle.first().0 {
+                    continue;
+                }
+                match found.get(&sent.offset) {
+                    Some(number) if self.covers(sent.end) => {
+                        assert_eq!(*number, sent.number, "{name}/{id} offset {} holds another message", sent.offset);
+                    }
+                    None => assert!(!self.covers(sent.end), "{name}/{id} lost {sent:?}"),
+                    Some(_) => {}
+                }
+            }
+            if self.settled {
+                let seen = self.ledger.seen.get(&((*name).to_owned(), *id)).copied().unwrap_or(0);
+                assert!(handle.next().0 >= seen, "{name}/{id} forgot what a consumer saw: {handle:?} < {seen}");
+            }
+            let is_gapless = found.len() as u64 == handle.next().0 - handle.first().0;
+            assert!(is_gapless || !self.appended, "{name}/{id} has holes: {handle:?} {:?}", found.keys());
+        }
+        self.check_facts(store);
+    }
+
+    fn check_facts(&self, store: &Store) {
+        let found = store.fact(KIND, b"k").map(|value| u64::from_le_bytes(value[..].try_into().unwrap()));
+        let promised = self.ledger.facts.iter().rev().find(|(_, end)| self.covers(*end)).map(|(value, _)| *value);
+        assert!(found >= promised, "fact went back from {promised:?} to {found:?}");
+        assert!(found.is_none_or(|value| value < self.ledger.facts.len() as u64));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Crash {
+    Kill,
+    PowerCut,
+}
+
+fn after(disk: &SimDisk, crash: Crash) -> SimDisk {
+    match crash {
+        Crash::Kill => disk.kill(),
+        Crash::PowerCut => disk.cut_power(),
+    }
+}
+
+/// Opens what a crash left, first with another crash inside, then twice, checking each time.
+fn check_after(mut disk: SimDisk, crash: Crash, durability: Durability, ledger: &Ledger, rng: &mut Rng) {
+    let lies = crash == Crash::PowerCut && durability == Durability::Memory;
+    let promise = Promise { ledger, settled: !lies, appended: crash == Crash::Kill };
+    disk.die_at(1 + rng.below(40));
+    let reopened = catch_unwind(AssertUnwindSafe(|| open(&disk, small(durability)).map(drop)));
+    assert!(reopened.is_ok() || disk.is_dead(), "opening panicked");
+    disk = after(&disk, crash);
+    let mut next = None;
+    for _ in 0..2 {
+        let store = open(&disk, small(durability)).unwrap_or_else(|e| panic!("cannot be opened: {e}"));
+        promise.check(&store);
+        // A queue offset that was promised is never given out again.
+        let (name, id) = QUEUES[0];
+        let offset = match append(&store, name, id, &body(0)) {
+            Ok(appended) => appended.first_queue_offset.0,
+            Err(e) => panic!("cannot append after a crash: {e}"),
+        };
+        let used = ledger.appended.iter().filter(|sent| sent.queue == 0 && promise.covers(sent.end));
+        assert!(used.map(|sent| sent.offset).max().is_none_or(|used| offset > used), "offset {offset} again");
+        assert!(next.is_none_or(|next| offset >= next));
+        next = Some(offset);
+        // Not settled: may be there next time or not. Taken back by a fresh look at the disk as it was.
+        drop(store);
+        disk = disk.kill();
+        return_to_promise(&mut disk, durability);
+        break;
+    }
+    let store = open(&disk, small(durability)).unwrap();
+    assert!(store.opened().damaged.is_empty() || !promise.appended);
+}
+
+/// A second opening changes nothing more.
+fn return_to_promise(disk: &mut SimDisk, durability: Durability) {
+    let store = open(disk, small(durability)).unwrap();
+    let first: Vec<_> = QUEUES.iter().map(|(name, id)| read_all(&store, name, *id)).collect();
+    drop(store);
+    *disk = disk.kill();
+    let store = open(disk, small(durability)).unwrap();
+    let second: Vec<_> = QUEUES.iter().map(|(name, id)| read_all(&store, name, *id)).collect();
+    assert_eq!(first, second, "opening twice finds the same log");
+    drop(store);
+    *disk = disk.kill();
+}
+
+fn tell(disk: &SimDisk, durability: Durability, seed: u64, rounds: usize) -> Ledger {
+    let mut story = Story { disk, durability, rng: Rng::new(seed), ledger: Ledger::default() };
+    story.tell(rounds);
+    story.ledger
+}
+
+fn crash_everywhere(durability: Durability, crash: Crash, seeds: std::ops::Range<u64>, rounds: usize) {
+    for seed in seeds {
+        let whole = SimDisk::new(seed);
+        tell(&whole, durability, seed, rounds);
+        let steps = whole.steps();
+        for step in 1..=steps + 1 {
+            let disk = SimDisk::new(seed * 1_000_003 + step);
+            disk.die_at(step);
+            let ledger = tell(&disk, durability, seed, rounds);
+            let mut rng = Rng::new(step);
+            let left = after(&disk, crash);
+            let checked = catch_unwind(AssertUnwindSafe(|| {
+                check_after(left, crash, durability, &ledger, &mut rng);
+            }));
+            assert!(checked.is_ok(), "seed {seed}, step {step} of {steps}, {durability:?}, {crash:?}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_loses_nothing_that_was_appended_to_memory() {
+    crash_everywhere(Durability::Memory, Crash::Kill, 0..3, 60);
+}
+
+#[test]
+fn a_kill_loses_nothing_that_was_appended_to_disk() {
+    crash_everywhere(Durability::Disk, Crash::Kill, 10..12, 60);
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_settled_on_disk() {
+    crash_everywhere(Durability::Disk, Crash::PowerCut, 20..24, 60);
+}
+
+#[test]
+fn a_power_cut_leaves_a_log_in_order_whatever_it_takes_from_memory() {
+    crash_everywhere(Durability::Memory, Crash::PowerCut, 30..33, 60);
+}
+
+#[test]
+fn debug_one() {
+    let (seed, step, durability, crash) = (20, 287, Durability::Disk, Crash::PowerCut);
+    let disk = SimDisk::new(seed * 1_000_003 + step);
+    disk.die_at(step);
+    let ledger = tell(&disk, durability, seed, 60);
+    eprintln!("settled {} appended {:?}", ledger.settled, ledger.appended.iter().map(|s| (s.queue, s.offset, s.end.0)).collect::<Vec<_>>());
+    let mut disk = after(&disk, crash);
+    let mut rng = Rng::new(step);
+    let die = 1 + rng.below(40);
+    for nested in [true, false] {
+        if nested { disk.die_at(die); }
+        match open(&disk, small(durability)) {
+            Ok(store) => {
+                eprintln!("{:?}", store.opened());
+                if !nested {
+                for (n, q) in QUEUES { eprintln!("{:?}", store.find_queue(n, QueueId(q))); eprintln!("{:?}", read_all(&store, n, q).iter().map(|x| x.0).collect::<Vec<_>>()); }
+                }
+            }
+            Err(e) => eprintln!("{e} at {die}"),
+        }
+        disk = after(&disk, crash);
+    }
+}
