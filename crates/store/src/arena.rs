@@ -26,6 +26,8 @@ const HEADER: usize = 4096;
 const MAGIC: &[u8; 8] = b"KIRARENA";
 const VERSION: u32 = 1;
 const FILES_MAX: usize = 400;
+/// No more than this is kept free ahead: 64 MiB, the entries of some gigabytes of log.
+const RESERVE_UNITS: u64 = (64 << 20) / UNIT_BYTES as u64;
 
 /// The least top class: its parts are whole pages, and so are files made of them.
 const TOP_MIN: u8 = 8;
@@ -165,6 +167,17 @@ impl Arena {
         self.grow(&mut space)?;
         let unit = space.buddy.take(class).ok_or(ViewError::ArenaFull)?;
         Ok(Part { unit, class })
+    }
+
+    /// Grows the arena before it has to, so that a full disk is met here and not by dispatch.
+    pub(crate) fn prepare(&self) -> Result<(), ViewError> {
+        let mut space = self.space.lock();
+        let Some(last) = space.count.checked_sub(1) else { return Ok(()) };
+        let last_units = u64::from(self.starts[last + 1] - self.starts[last]);
+        if space.buddy.free_units() < (last_units / 2).min(RESERVE_UNITS) {
+            self.grow(&mut space)?;
+        }
+        Ok(())
     }
 
     /// Gives parts back; they rest until [`Arena::release`].

@@ -84,6 +84,13 @@ impl CheckpointFile {
         })
     }
 
+    /// Removes a file that was begun and cannot be finished, as far as that is possible.
+    pub(crate) fn abandon(dir: &Path, disk: &Arc<dyn Disk>, generation: u64) {
+        if let Err(error) = disk.remove(&unfinished(dir, generation)) {
+            tracing::debug!(%error, generation, "unfinished checkpoint stays until the next start");
+        }
+    }
+
     /// The number of the file.
     pub(crate) fn generation(&self) -> u64 {
         self.generation

@@ -143,13 +143,15 @@ impl Queue {
         if !is_due || offset.0 == u64::MAX {
             return Err(self.not_contiguous(entry.log, end, offset));
         }
-        if offset.0 > end {
-            self.skip(&mut state.extents, end, offset.0);
-        }
-        let (part, slot) = match state.extents.room(offset.0) {
+        let room = if offset.0 == end { state.extents.room(end) } else { None };
+        let (part, slot) = match room {
             Some(room) => room,
             None => {
+                // First of all, because it may fail, and the record is then tried again.
                 let part = arena.take(state.extents.next_class())?;
+                if offset.0 > end {
+                    self.skip(&mut state.extents, end, offset.0);
+                }
                 state.extents.push(Extent { base: offset.0, part: Some(part) });
                 (part, 0)
             }

@@ -2,7 +2,8 @@
 //! Saving the views. A checkpoint is taken in two steps: what changed is copied at one point of the log, under the
 //! lock that dispatch takes; it is written once the log is durable to that point, without any lock of dispatch.
 //! Invariants: entries are lasting before the checkpoint that names them, runs likewise; parts and runs that are given
-//! up stay untouched until no lasting checkpoint names them.
+//! up stay untouched until no lasting checkpoint names them; after a failure nothing is continued, the next attempt is a
+//! full checkpoint in a new file.
 
 use protocol::names::LogOffset;
 
@@ -14,7 +15,10 @@ use crate::queue::{Queue, QueueRef};
 
 /// The state of saving.
 pub(super) struct Saver {
+    /// The file that changes are added to.
     file: Option<CheckpointFile>,
+    /// The file that holds the lasting checkpoint.
+    lasting: Option<u64>,
     next_generation: u64,
     next_run: u64,
     /// The lasting checkpoint holds the log below this.
@@ -43,6 +47,7 @@ impl Saver {
     /// Goes on where `commit`, the last of `file`, left off.
     pub(super) fn new(file: Option<CheckpointFile>, next_generation: u64, commit: &Commit) -> Saver {
         Saver {
+            lasting: file.as_ref().map(CheckpointFile::generation),
             file,
             next_generation,
             next_run: commit.next_run,
@@ -84,23 +89,33 @@ impl Frames {
 impl Views {
     /// Saves the views as they are, once the log below `durable` covers them; until then it keeps what it took and
     /// writes it in a later call. Answers up to where the lasting checkpoint reaches. To be called every few seconds,
-    /// from one thread, and before a close when all is durable.
+    /// from one thread, and before a close when all is durable. After an error of a full disk it may be called again.
     pub(crate) fn checkpoint(&self, durable: LogOffset) -> Result<LogOffset, ViewError> {
         let mut saver = self.saver.lock();
+        let outcome = self.arena.prepare().and_then(|()| self.save(&mut saver, durable));
+        if outcome.is_err() {
+            saver.file = None;
+            saver.pending = None;
+            CheckpointFile::abandon(&self.config.dir, &self.disk, saver.next_generation - 1);
+        }
+        outcome.map(|()| saver.saved)
+    }
+
+    fn save(&self, saver: &mut Saver, durable: LogOffset) -> Result<(), ViewError> {
         // Twice: what was taken earlier, then what came since.
         for _ in 0..2 {
             if saver.pending.is_none() {
-                saver.pending = self.take(&mut saver)?;
+                saver.pending = self.take(saver)?;
             }
             match saver.pending.take() {
-                Some(pending) if pending.commit.upto <= durable => self.write(&mut saver, pending)?,
+                Some(pending) if pending.commit.upto <= durable => self.write(saver, pending)?,
                 pending => {
                     saver.pending = pending;
                     break;
                 }
             }
         }
-        Ok(saver.saved)
+        Ok(())
     }
 
     /// True when so much has changed since the last checkpoint that memory asks for one.
@@ -259,14 +274,15 @@ impl Views {
         if let Some((run, count)) = sealed {
             self.keys.adopt(run, count);
         }
-        let old = saver.file.replace(file);
+        let old = saver.lasting.replace(file.generation());
+        saver.file = Some(file);
         for id in saver.dropped_runs.drain(..pending.dropped_runs) {
             self.remove_file(&run::name(id))?;
         }
         if is_full {
             self.arena.release(pending.withheld);
             if let Some(old) = old {
-                self.remove_file(&checkpoint::name(old.generation()))?;
+                self.remove_file(&checkpoint::name(old))?;
             }
         }
         Ok(())

@@ -136,6 +136,37 @@ fn a_checkpoint_older_than_the_log_is_not_used() {
 }
 
 #[test]
+fn a_full_disk_is_met_by_the_checkpoint_and_passes() {
+    let mut story = story();
+    let mut refused = 0;
+    for room in (0..40_000).step_by(700) {
+        for n in 0..30 {
+            story.send(&format!("topic{n}"), 0, "KEYS=all;");
+        }
+        story.fact("f0", Some(&"x".repeat(room as usize / 100)));
+        story.disk.set_capacity(story.disk.used() + room);
+        refused += u32::from(story.views().checkpoint(LogOffset(story.end)).is_err());
+        let left = story.disk.list(&story.config.dir).unwrap();
+        let unfinished = left.iter().filter(|entry| entry.name.ends_with(".new")).count();
+        assert_eq!(unfinished, 0, "{left:?}");
+        story.disk.set_capacity(u64::MAX);
+        if room % 2100 == 0 {
+            assert_eq!(story.checkpoint(), story.end);
+        }
+        if room % 4900 == 0 {
+            let disk = story.disk.kill();
+            assert_eq!(story.reopen(disk).damage, None);
+            story.check();
+        }
+    }
+    assert!(refused > 4, "{refused} were refused");
+    story.checkpoint();
+    let disk = story.disk.cut_power();
+    assert!(story.reopen(disk).from_checkpoint);
+    story.check();
+}
+
+#[test]
 fn files_that_nothing_names_are_removed() {
     let mut story = story();
     let disk = story.disk.kill();
