@@ -68,8 +68,8 @@ impl Header for Fields {
         Ok(fields.clone())
     }
     fn encode(&self, out: &mut FieldsOut<'_>) {
-        for (name, raw) in self.entries().map_while(Result::ok) {
-            out.put_text(&name, &raw.text());
+        for (name, value) in self.iter().map_while(Result::ok) {
+            out.put_text(&name, &value);
         }
     }
 }
@@ -111,13 +111,13 @@ macro_rules! codec {
     ),+ $(,)? }) => {
         fn $decode(fields: &$crate::fields::Fields) -> Result<Self, $crate::request::DecodeError> {
             $(let mut $field: Option<$type> = None;)+
-            for entry in fields.entries() {
-                let (name, raw) = entry?;
-                match &*name {
-                    $($wire => $field = $crate::request::present!($wire, &raw $(, $default)?),)+
-                    _ => {}
-                }
-            }
+            fields.each(&mut |name, raw| {
+                $(if name == $wire.as_bytes() {
+                    $field = $crate::request::present!($wire, raw $(, $default)?);
+                    return Ok(());
+                })+
+                Ok(())
+            })?;
             Ok($name { $($field: match $field {
                 Some(value) => value,
                 None => $crate::request::absent!($wire $(, $default)?),

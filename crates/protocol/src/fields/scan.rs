@@ -61,35 +61,32 @@ pub(crate) enum Value<'a> {
     Bare(Quoted<'a>),
 }
 
-/// A place in a JSON text.
+/// A place in a JSON text: what is still unread.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
-    at: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0 }
+        Scanner { text, rest: text.as_bytes() }
     }
 
     pub(crate) fn at(&self) -> usize {
-        self.at
+        self.text.len().saturating_sub(self.rest.len())
     }
 
     pub(crate) fn fault(&self, what: &'static str) -> DecodeError {
-        DecodeError::new(self.at, what)
+        DecodeError::new(self.at(), what)
     }
 
     /// The next byte that is not white space, left in place.
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        while let Some(byte) = self.byte() {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.step(1);
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
         }
-        None
+        self.rest.first().copied()
     }
 
     /// Steps over `wanted`, after white space.
@@ -103,12 +100,14 @@ impl<'a> Scanner<'a> {
 
     /// The name of an object's next member, the scanner left before its value; `None` after the closing brace.
     pub(crate) fn member(&mut self, first: bool) -> Result<Option<Quoted<'a>>, DecodeError> {
-        if self.peek() == Some(b'}') {
-            self.step(1);
-            return Ok(None);
-        }
-        if !first {
-            self.take(b',', "expected ',' or '}' after a member")?;
+        match self.peek() {
+            Some(b'}') => {
+                self.step(1);
+                return Ok(None);
+            }
+            Some(b',') if !first => self.step(1),
+            _ if first => {}
+            _ => return Err(self.fault("expected ',' or '}' after a member")),
         }
         self.name().map(Some)
     }
@@ -118,7 +117,7 @@ impl<'a> Scanner<'a> {
         match self.peek() {
             Some(b'"') => self.quoted().map(Value::Text),
             Some(b'{' | b'[') => {
-                let from = self.at;
+                let from = self.at();
                 self.nested()?;
                 self.since(from).map(Value::Bare)
             }
@@ -137,16 +136,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
     fn step(&mut self, count: usize) {
-        self.at = self.at.saturating_add(count);
+        self.rest = self.rest.get(count..).unwrap_or_default();
     }
 
-    fn since(&self, from: usize) -> Result<Quoted<'a>, DecodeError> {
-        let text = self.text.get(from..self.at).ok_or_else(|| self.fault("unterminated value"))?;
+    /// What was stepped over since `from`.
+    pub(crate) fn since(&self, from: usize) -> Result<Quoted<'a>, DecodeError> {
+        let text = self.text.get(from..self.at()).ok_or_else(|| self.fault("unterminated value"))?;
         Ok(Quoted::bare(text, from))
     }
 
@@ -162,36 +158,31 @@ impl<'a> Scanner<'a> {
     /// The string whose opening quote is under the scanner.
     fn quoted(&mut self) -> Result<Quoted<'a>, DecodeError> {
         self.step(1);
-        let from = self.at;
+        let from = self.at();
         let mut shrunk = 0_usize;
         loop {
-            self.step(plain_prefix(self.text.as_bytes().get(self.at..).unwrap_or_default()));
-            match self.byte() {
-                Some(b'"') => {
+            self.step(plain_prefix(self.rest));
+            match self.rest {
+                [b'"', rest @ ..] => {
                     let quoted = self.since(from)?;
-                    self.step(1);
+                    self.rest = rest;
                     return Ok(Quoted { plain_len: quoted.plain_len.saturating_sub(shrunk), ..quoted });
                 }
-                Some(b'\\') => {
-                    let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-                    let (found, length) = escape(rest).map_err(|what| self.fault(what))?;
+                [b'\\', ..] => {
+                    let (found, length) = escape(self.rest).map_err(|what| self.fault(what))?;
                     shrunk = shrunk.saturating_add(length).saturating_sub(found.len_utf8());
                     self.step(length);
                 }
-                Some(_) => return Err(self.fault("control character in a string")),
-                None => return Err(self.fault("unterminated string")),
+                [_, ..] => return Err(self.fault("control character in a string")),
+                [] => return Err(self.fault("unterminated string")),
             }
         }
     }
 
     fn scalar(&mut self) -> Result<Quoted<'a>, DecodeError> {
-        let from = self.at;
-        while let Some(byte) = self.byte() {
-            if !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')) {
-                break;
-            }
-            self.step(1);
-        }
+        let from = self.at();
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+        self.step(self.rest.iter().position(|byte| !part(byte)).unwrap_or(self.rest.len()));
         let bare = self.since(from)?;
         if matches!(bare.text, "true" | "false" | "null") || is_number(bare.text.as_bytes()) {
             return Ok(bare);
@@ -290,14 +281,16 @@ impl Levels {
 pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    const QUOTES: u64 = ONES.wrapping_mul(b'"' as u64);
+    const BACKSLASHES: u64 = ONES.wrapping_mul(b'\\' as u64);
+    const SPACES: u64 = ONES.wrapping_mul(b' ' as u64);
     let mut plain = 0_usize;
     let (words, tail) = bytes.as_chunks::<8>();
     for word in words {
         let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES.wrapping_mul(0x20)) & !word & HIGHS;
-        let special =
-            control | zero_in(word ^ ONES.wrapping_mul(0x22)) | zero_in(word ^ ONES.wrapping_mul(0x5c));
+        let quote = (word ^ QUOTES).wrapping_sub(ONES);
+        let backslash = (word ^ BACKSLASHES).wrapping_sub(ONES);
+        let special = (quote | backslash | word.wrapping_sub(SPACES)) & !word & HIGHS;
         if special != 0 {
             // the lowest flagged byte is exact; borrows only spoil bytes above it
             return plain.saturating_add((special.trailing_zeros() / 8) as usize);
@@ -366,13 +359,31 @@ fn unicode_escape(text: &[u8]) -> Result<(char, usize), &'static str> {
 }
 
 fn hex4(digits: Option<&[u8]>) -> Result<u16, &'static str> {
-    let number = digits.and_then(|digits| {
-        digits.iter().try_fold(0_u16, |sum, digit| {
-            let nibble = char::from(*digit).to_digit(16)?;
-            Some((sum << 4) | nibble as u16)
-        })
-    });
-    number.ok_or("a \\u escape needs four hexadecimal digits")
+    const NIBBLES: [u8; 256] = nibbles();
+    let mut number = 0_u16;
+    let mut wrong = 0_u8;
+    for digit in digits.unwrap_or(b"?") {
+        let nibble = NIBBLES.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
+        wrong |= nibble & NO_DIGIT;
+        number = (number << 4) | u16::from(nibble & 0xf);
+    }
+    if wrong == 0 { Ok(number) } else { Err("a \\u escape needs four hexadecimal digits") }
+}
+
+/// Marks a byte that is no hexadecimal digit.
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of every byte as a hexadecimal digit.
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "checked when it is compiled")]
+const fn nibbles() -> [u8; 256] {
+    let mut table = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
 }
 
 #[cfg(test)]

@@ -94,11 +94,30 @@ pub(crate) fn missing<T: Field>(name: &'static str) -> Result<T, DecodeError> {
         .ok_or_else(|| DecodeError { at: 0, what: Cow::Owned(format!("required field {name} is missing")) })
 }
 
+/// A decimal number that fits 64 bits, with or without a sign.
+fn integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_i64, |sum, digit| {
+        let digit = i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        let sum = sum.checked_mul(10)?;
+        if negative { sum.checked_sub(digit) } else { sum.checked_add(digit) }
+    })
+}
+
 macro_rules! integer {
     ($($type:ty),*) => {$(
         impl FieldValue for $type {
             fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
-                raw.text().parse().map_err(|_| BadValue::Not(concat!("of type ", stringify!($type))))
+                let number = if raw.is_escaped() { integer(raw.text().as_bytes()) } else { integer(raw.bytes()) };
+                let number = number.and_then(|number| <$type>::try_from(number).ok());
+                number.ok_or(BadValue::Not(concat!("of type ", stringify!($type))))
             }
             fn write(&self, out: &mut ValueOut<'_>) {
                 out.integer(i64::from(*self));
@@ -132,7 +151,7 @@ impl FieldValue for u64 {
 impl FieldValue for bool {
     /// `true` in any case is true, all else is false.
     fn parse(raw: &Raw<'_>) -> Result<bool, BadValue> {
-        Ok(raw.text().eq_ignore_ascii_case("true"))
+        Ok(raw.bytes().eq_ignore_ascii_case(b"true"))
     }
     fn write(&self, out: &mut ValueOut<'_>) {
         out.text(if *self { "true" } else { "false" });

@@ -5,7 +5,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Frame, Head, Language, Serialization};
-use crate::fields::{Fields, FieldsOut, binary_text, put_measured};
+use crate::fields::{Fields, FieldsOut, Index, binary_text, put_measured};
 use crate::frame::EncodeError;
 use crate::names::ByteStr;
 use crate::request::{DecodeError, Header};
@@ -19,7 +19,9 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
     };
     let remark = binary_text::<4>(&mut rest, FIXED)?;
     let at = header.len().saturating_sub(rest.len());
-    let fields = entries(rest, at)?;
+    let entries = entries(rest, at)?;
+    let mut index = Index::default();
+    index.binary(entries, at.saturating_add(4))?;
     Ok(Frame {
         code: i32::from(fixed.get_i16()),
         language: Language(fixed.get_u8()),
@@ -28,7 +30,10 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
         flag: fixed.get_i32(),
         remark: (!remark.is_empty()).then(|| shared(&header, remark)),
         serialization: Serialization::RocketMq,
-        fields: if fields.is_empty() { Fields::default() } else { Fields::binary(header.slice_ref(fields)) },
+        fields: match entries {
+            [] => Fields::default(),
+            _ => Fields::binary(header.slice_ref(entries), index),
+        },
         body: Bytes::new(),
     })
 }
@@ -37,18 +42,12 @@ fn shared(header: &Bytes, text: &str) -> ByteStr {
     ByteStr::from_utf8(header.slice_ref(text.as_bytes())).expect("the same bytes were text a moment ago")
 }
 
-/// The entries at the end of the header, checked to be whole and to fill it.
+/// The entries at the end of the header, checked to fill it.
 fn entries(rest: &[u8], at: usize) -> Result<&[u8], DecodeError> {
     let (length, entries) =
         rest.split_first_chunk::<4>().ok_or_else(|| DecodeError::new(at, "cut off before ext fields"))?;
     if usize::try_from(i32::from_be_bytes(*length)) != Ok(entries.len()) {
         return Err(DecodeError::new(at, "ext fields do not end with the header"));
-    }
-    let mut unread = entries;
-    while !unread.is_empty() {
-        let at = at.saturating_add(4).saturating_add(entries.len()).saturating_sub(unread.len());
-        binary_text::<2>(&mut unread, at)?;
-        binary_text::<4>(&mut unread, at)?;
     }
     Ok(entries)
 }

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Frame, Head, Language, Serialization};
 use crate::fields::scan::{Quoted, Scanner, Value};
-use crate::fields::{Fields, FieldsOut, put_escaped, put_integer};
+use crate::fields::{Fields, FieldsOut, Index, put_escaped, put_integer};
 use crate::frame::EncodeError;
 use crate::names::ByteStr;
 use crate::request::{DecodeError, Header};
@@ -34,7 +34,10 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
         flag: members.flag,
         remark,
         serialization: Serialization::Json,
-        fields: members.fields.map(|object| Fields::json(text.slice_ref(object))).unwrap_or_default(),
+        fields: match members.fields {
+            Some(object) => Fields::json(text.slice_ref(object), members.index),
+            None => Fields::default(),
+        },
         body: Bytes::new(),
     })
 }
@@ -49,14 +52,23 @@ struct Members<'a> {
     remark: Option<Quoted<'a>>,
     /// The object with its braces.
     fields: Option<&'a str>,
+    /// Where its members stand.
+    index: Index,
 }
 
 impl<'a> Members<'a> {
     fn read(&mut self, name: Quoted<'a>, scanner: &mut Scanner<'a>) -> Result<(), DecodeError> {
+        let name = name.plain();
+        let start = scanner.peek();
         let at = scanner.at();
+        if start == Some(b'{') && name == "extFields" {
+            self.index.json(scanner)?;
+            self.fields = Some(scanner.since(at)?.text);
+            return Ok(());
+        }
         let value = scanner.value()?;
         let wrong = |what| Err(DecodeError::new(at, what));
-        match (&*name.plain(), value) {
+        match (&*name, value) {
             ("code", Value::Bare(number)) => self.code = Some(integer(number)?),
             ("opaque", Value::Bare(number)) => self.opaque = integer(number)?,
             ("flag", Value::Bare(number)) => self.flag = integer(number)?,
@@ -67,9 +79,6 @@ impl<'a> Members<'a> {
             ("remark", Value::Text(remark)) => self.remark = Some(remark),
             ("remark", Value::Null) => self.remark = None,
             ("remark", Value::Bare(_)) => return wrong("remark is not text"),
-            ("extFields", Value::Bare(object)) if object.text.starts_with('{') => {
-                self.fields = Some(object.text);
-            }
             ("extFields", Value::Null) => self.fields = None,
             ("extFields", _) => return wrong("extFields is not an object"),
             _ => {}

@@ -28,6 +28,8 @@ macro_rules! every_request {
             protocol::heartbeat::NotifyConsumerIdsChanged,
             protocol::lock::LockBatchQueues,
             protocol::lock::UnlockBatchQueues,
+            protocol::admin::replica::GetAllConsumerOffset,
+            protocol::admin::replica::GetAllDelayOffset,
             protocol::heartbeat::CheckClientConfig,
             protocol::route::PutKvConfig,
             protocol::route::GetKvConfig,
@@ -95,6 +97,11 @@ macro_rules! every_request {
             protocol::route::GetBrokerMemberGroup,
             protocol::route::BrokerHeartbeat,
             protocol::route::NotifyMinBrokerIdChange,
+            protocol::admin::replica::GetBrokerHaStatus,
+            protocol::admin::replica::UpdateColdDataFlowControl,
+            protocol::admin::replica::RemoveColdDataFlowControl,
+            protocol::admin::replica::GetColdDataFlowControl,
+            protocol::admin::replica::SetCommitLogReadMode,
         }
     };
 }
