@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use protocol::filter::Filter;
 use protocol::ids::UniqueIds;
 use protocol::names::ByteStr;
-use stdx::{Clock, Rng, Timestamp, Watermark};
+use stdx::{Clock, Rng, Watermark};
 use store::{Arrival, Store};
 
 use crate::arrivals::Arrivals;
@@ -21,6 +21,7 @@ use crate::delay::Delay;
 use crate::forbidden::Forbidden;
 use crate::groups::Groups;
 use crate::locks::Locks;
+use crate::loops::{Upkeep, Wake};
 use crate::offsets::Offsets;
 use crate::ops::send::Brand;
 use crate::rates::Rates;
@@ -53,8 +54,7 @@ pub struct Broker {
     pub(crate) everything: Arc<Filter>,
     /// Held by whoever dispatches; its buffer is kept.
     pub(crate) dispatching: Mutex<Vec<Arrival>>,
-    /// When the silent are looked for next.
-    pub(crate) expiry: Mutex<Timestamp>,
+    pub(crate) upkeep: Mutex<Upkeep>,
     /// Rings for the upkeep.
     pub(crate) bell: Watermark,
 }
@@ -100,7 +100,7 @@ impl Broker {
             brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),
             everything: Arc::new(Filter::All),
             dispatching: Mutex::default(),
-            expiry: Mutex::new(now),
+            upkeep: Mutex::default(),
             bell: Watermark::default(),
             config: ArcSwap::from_pointee(config),
             store,
@@ -170,5 +170,6 @@ impl Broker {
         if let Err(error) = self.offsets.persist(&self.store) {
             tracing::error!(%error, "consumer progress of the last moments could not be saved");
         }
+        while self.dispatch_step(self.clock.now()) == Wake::Now {}
     }
 }

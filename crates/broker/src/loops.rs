@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::names::SCHEDULE_TOPIC;
+use protocol::names::{LogOffset, SCHEDULE_TOPIC};
 use stdx::{Stop, Threads, Timestamp, Watermark};
+use store::Arrival;
 
 use crate::Broker;
 
@@ -44,6 +45,18 @@ const DISPATCH_MAX: usize = 256;
 /// How often silent clients and ended locks are looked for.
 const EXPIRY: Duration = Duration::from_secs(5);
 
+/// How often the store is told what nobody has read yet.
+const FLOOR: Duration = Duration::from_secs(30);
+
+/// What the upkeep does next, and when.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    expire_at: Timestamp,
+    floor_at: Timestamp,
+    /// The last try to save progress failed; said once, not every second.
+    is_failing: bool,
+}
+
 /// The running loops of a broker.
 pub struct Running {
     broker: Arc<Broker>,
@@ -66,14 +79,28 @@ impl Broker {
         if self.store.poisoned().is_some() {
             return Wake::Ended;
         }
-        let mut arrivals = self.dispatching.lock();
-        let count = self.store.dispatch_step(DISPATCH_MAX, &mut arrivals);
+        if self.dispatch(&mut self.dispatching.lock()) == 0 { Wake::Idle } else { Wake::Now }
+    }
+
+    /// Does the same at once, on the sender's thread, while somebody waits for messages: the loop's thread would have
+    /// to be woken first. Whoever dispatches already will come to these messages too.
+    pub(crate) fn dispatch_at_once(&self, end: LogOffset) {
+        if self.arrivals.waiting() > 0
+            && self.store.watermarks().gate.get() >= end.0
+            && let Some(mut arrivals) = self.dispatching.try_lock()
+        {
+            self.dispatch(&mut arrivals);
+        }
+    }
+
+    fn dispatch(&self, arrivals: &mut Vec<Arrival>) -> usize {
+        let count = self.store.dispatch_step(DISPATCH_MAX, arrivals);
         for arrival in arrivals.iter().filter(|arrival| arrival.queue.key().topic == SCHEDULE_TOPIC) {
             self.delay.arrived(arrival.queue.key().queue);
         }
-        self.arrivals.announce(&arrivals);
+        self.arrivals.announce(arrivals);
         arrivals.clear();
-        if count == 0 { Wake::Idle } else { Wake::Now }
+        count
     }
 
     /// Ends the waits whose time is over.
@@ -83,20 +110,34 @@ impl Broker {
 
     /// Delivers delayed messages whose time has come.
     pub fn delay_step(&self, now: Timestamp) -> Wake {
+        if self.store.poisoned().is_some() {
+            return Wake::Ended;
+        }
         self.delay.step(&self.store, &self.topics, now)
     }
 
     /// Saves progress and forgets who is gone.
     pub fn upkeep_step(&self, now: Timestamp) -> Wake {
-        if let Err(error) = self.offsets.persist(&self.store) {
-            tracing::warn!(%error, "consumer progress could not be saved yet");
+        if self.store.poisoned().is_some() {
+            return Wake::Ended;
         }
+        let mut upkeep = self.upkeep.lock();
+        let saved = self.offsets.persist(&self.store);
+        if let Err(error) = &saved
+            && !upkeep.is_failing
+        {
+            tracing::warn!(%error, "consumer progress cannot be saved for now");
+        }
+        upkeep.is_failing = saved.is_err();
         self.rates.sample(&self.counts.now(), now);
-        let mut expiry = self.expiry.lock();
-        if now >= *expiry {
+        if now >= upkeep.expire_at {
+            upkeep.expire_at = now + EXPIRY;
             self.expire_clients(now);
             self.locks.expire(now);
-            *expiry = now + EXPIRY;
+        }
+        if now >= upkeep.floor_at {
+            upkeep.floor_at = now + FLOOR;
+            self.store.set_unread_floor(self.unread_from());
         }
         Wake::At(now + self.config().consumers.offsets_interval.max(Duration::from_millis(10)))
     }

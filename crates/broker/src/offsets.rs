@@ -134,6 +134,16 @@ impl Offsets {
         self.look(group, topic, |progress| progress.all().collect()).unwrap_or_default()
     }
 
+    /// Shows every committed offset.
+    pub(crate) fn each(&self, mut show: impl FnMut(&TopicName, QueueId, QueueOffset)) {
+        let groups: Vec<Arc<Topics>> = self.groups.read().values().cloned().collect();
+        for topics in groups {
+            for (topic, progress) in topics.lock().iter() {
+                progress.all().for_each(|(queue, offset)| show(topic, queue, offset));
+            }
+        }
+    }
+
     /// Forgets a group.
     pub fn remove_group(&self, store: &Store, group: &Group) -> Result<(), AppendError> {
         let gone = self.topics_of(group).into_iter().map(|topic| removal(group, &topic)).collect();

@@ -93,6 +93,10 @@ impl Broker {
         }
         let producers = input.producers.iter().map(Group::detached).collect();
         let greeted = self.clients.heartbeat(connection, &session, presences, producers);
+        if !connection.is_open() {
+            // It closed while this was on its way; nobody else would forget these sessions.
+            self.connection_closed(connection.id());
+        }
         let mut unknown = false;
         for ((group, manner), greeted) in groups.into_iter().zip(greeted) {
             unknown |= greeted.unknown;

@@ -3,7 +3,7 @@
 //! Invariant: a group is never told a start that lies behind a message it could still have seen first.
 
 use protocol::body::{ConsumeFromWhere, ConsumeType};
-use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::names::{Group, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
 use stdx::Timestamp;
 use store::{Boundary, QueueRef};
 
@@ -53,7 +53,9 @@ impl Broker {
         if let Some(offset) = self.offsets.committed(&place.group, &place.topic, place.queue) {
             return Ok(offset);
         }
-        if !zero {
+        let topic = self.topics.get(&place.topic);
+        let known = topic.is_some_and(|topic| place.queue.0 < topic.read_queues().max(topic.write_queues()));
+        if !zero || !known {
             return Err(OffsetRefused::NotFound);
         }
         let queue = self.store.find_queue(&place.topic, place.queue);
@@ -130,6 +132,24 @@ impl Broker {
             }
             outcome => Ok(outcome),
         }
+    }
+
+    /// Returns where the first message lies that some group has not read, or that waits for its time. Topics that no
+    /// group reads count as read.
+    pub fn unread_from(&self) -> LogOffset {
+        let mut floor = self.store.watermarks().dispatched.get();
+        let mut unread = |topic: &str, queue, offset| {
+            let found = self.store.find_queue(topic, queue);
+            let entry = found.and_then(|queue| self.store.entries(&queue, offset, 1).first().copied());
+            if let Some(entry) = entry.filter(|entry| !entry.is_hole()) {
+                floor = floor.min(entry.log.0);
+            }
+        };
+        self.offsets.each(|topic, queue, offset| unread(topic, queue, offset));
+        for (queue, offset) in (0..).zip(self.delay.positions()) {
+            unread(SCHEDULE_TOPIC, QueueId(queue), offset);
+        }
+        LogOffset(floor)
     }
 
     fn is_member(&self, group: &Group, connection: ConnectionId) -> bool {

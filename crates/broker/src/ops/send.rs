@@ -177,6 +177,7 @@ impl Broker {
             true => self.store_batch(&input, &topic, now)?,
         };
         drop((input, topic));
+        self.dispatch_at_once(stored.end);
         let sent = self.settle(stored, now).await;
         self.rates.send_took(self.clock.now().since(now));
         Ok(sent)

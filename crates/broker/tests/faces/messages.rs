@@ -100,11 +100,11 @@ async fn a_waiting_pull_is_answered_by_the_message_that_it_waits_for() {
     let site = Site::new();
     let (producer, consumer) = (site.client("p").await, site.client("c").await);
     producer.send("orders", 0, &[], "first").await;
+    let first = waiting(pull_request("g", "orders", 0, 0), Duration::from_secs(15));
+    assert_eq!(consumer.pull(first).await.2, ["first"]);
     let wait = waiting(pull_request("g", "orders", 0, 1), Duration::from_secs(15));
     let (pulled, _) = tokio::join!(consumer.pull(wait.clone()), async {
-        while site.broker.waiting_pulls() == 0 {
-            tokio::task::yield_now().await;
-        }
+        parked(&site, 1).await;
         producer.send("orders", 0, &[], "second").await
     });
     assert_eq!((pulled.0, pulled.2.join(" ").as_str()), (0, "second"));
@@ -131,22 +131,25 @@ async fn a_dropped_connection_takes_its_waiting_pulls_along() {
     let client = site.client("c").await;
     client.send("orders", 0, &[], "x").await;
     let other = site.client("d").await;
-    let wait = waiting(pull_request("g", "orders", 0, 9).clone(), Duration::from_secs(15));
-    let wait = PullMessage { from: QueueOffset(1), ..wait };
+    let first = waiting(pull_request("g", "orders", 0, 0), Duration::from_secs(15));
+    assert_eq!(client.pull(first).await.2, ["x"]);
+    let wait = waiting(pull_request("g", "orders", 0, 1), Duration::from_secs(15));
     let call = client.connection.call(&wait, Bytes::new(), PATIENCE);
-    let parked = |count: usize| {
-        let site = &site;
-        async move {
-            while site.broker.waiting_pulls() != count {
-                tokio::task::yield_now().await;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, parked(1)).await.expect("it waits");
+    parked(&site, 1).await;
     client.connection.close();
-    tokio::time::timeout(PATIENCE, parked(0)).await.expect("it is forgotten");
+    parked(&site, 0).await;
     assert!(call.await.is_err());
     other.send("orders", 0, &[], "y").await;
+}
+
+/// Waits until so many pulls wait.
+async fn parked(site: &Site, count: usize) {
+    let reached = async {
+        while site.broker.waiting_pulls() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("pulls park and are forgotten");
 }
 
 async fn give_back(client: &crate::site::Peer, offset: u64, delay_level: i32, max: i32) {

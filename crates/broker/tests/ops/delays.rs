@@ -68,7 +68,7 @@ fn a_topic_that_was_removed_gets_nothing() {
 /// its level, and twice only across a kill.
 #[test]
 fn none_is_lost_and_none_is_early() {
-    for seed in 0..5 {
+    for seed in 0..2 {
         let mut rng = Rng::new(seed);
         let mut world = World::with(|config, _| {
             config.sending.delay_levels = "1s 3s 10s".parse::<Levels>().expect("a table")
@@ -76,7 +76,7 @@ fn none_is_lost_and_none_is_early() {
         let delays = [1_000, 3_000, 10_000];
         let mut due: BTreeMap<String, i64> = BTreeMap::new();
         let mut kills = 0;
-        for step in 0..120 {
+        for step in 0..80 {
             match rng.below(10) {
                 0..=5 => {
                     let level = rng.below(3) as usize;

@@ -63,6 +63,24 @@ fn commits_survive_a_kill_once_they_are_saved() {
 }
 
 #[test]
+fn what_nobody_has_read_is_known() {
+    let world = with_group();
+    world.put("nobody-reads", 0, &[], "x");
+    let floor = || world.broker.unread_from().0;
+    assert_eq!(
+        floor(),
+        world.store.watermarks().dispatched.get(),
+        "a group that committed nothing reads nothing"
+    );
+    world.broker.update_offset(&place(0), QueueOffset(1), None).expect("it is kept");
+    assert_eq!(floor(), world.records("orders", 0)[1].log);
+    world.broker.update_offset(&place(0), QueueOffset(3), None).expect("it is kept");
+    world.put("orders", 0, &[("DELAY", "1")], "later");
+    let waiting = world.records("SCHEDULE_TOPIC_XXXX", 0)[0].log;
+    assert_eq!(floor(), waiting, "what waits for its time is needed too");
+}
+
+#[test]
 fn only_an_operator_moves_progress_back() {
     let world = with_group();
     let commit = |offset, asker| world.broker.update_offset(&place(0), QueueOffset(offset), asker);
