@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use protocol::names::{BrokerName, QueueOffset};
 use stdx::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -302,6 +303,9 @@ impl Member {
         };
         if group.session.within(group.config.shutdown_patience, settle).await.is_none() {
             tracing::warn!(group = %group.config.group, "shut down before the listener had finished");
+            self.workers.abort_all();
+            let unsettled = self.held.values().filter(|held| held.stopped() == Some(Stop::Leaving));
+            join_all(unsettled.map(|held| group.commit(held))).await;
         }
         if let Some(local) = &group.local {
             local.save();
