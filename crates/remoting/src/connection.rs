@@ -167,9 +167,9 @@ impl Link {
         if wish == Wish::Close {
             return Err(End::Closed);
         }
-        let was_choked = self.is_choked();
         self.finish_parked(cx);
         let progress = wish == Wish::Serve && read_loop(self, cx)?;
+        let was_choked = self.is_choked();
         write_loop(self, cx)?;
         if wish == Wish::Drain && self.is_drained() {
             return Err(End::Closed);
@@ -184,7 +184,11 @@ impl Link {
     }
 
     fn finish_parked(&mut self, cx: &mut Context<'_>) {
+        let mut finished = false;
         while !self.is_choked() && self.parked.finish(cx) {
+            finished = true;
+        }
+        if finished {
             self.reading.active = self.connection.clock().now();
         }
     }

@@ -170,8 +170,8 @@ fn many_callers_on_many_threads_share_one_connection() {
         for caller in callers {
             within(caller).await.expect("a caller without panic");
         }
+        assert_eq!(site.server.usage().connections, 1);
     });
-    assert_eq!(site.server.usage().connections, 1);
 }
 
 #[tokio::test]

@@ -97,8 +97,27 @@ async fn a_slow_but_steady_reader_is_kept() {
 }
 
 #[tokio::test]
+async fn long_polls_that_end_together_are_answered_without_a_pause() {
+    let site = Site::open(config());
+    let mut raw = site.raw().await;
+    let size = 300 << 10;
+    for opaque in 0..12 {
+        raw.send(&encode(opaque, false, &Poll(0), &vec![0; size])).await;
+    }
+    site.holds(12).await;
+    site.hall.open.advance(1);
+    // More than may be unsent at a time, so the task stops in the middle; it must not sleep over the rest.
+    let answers = async {
+        for _ in 0..12 {
+            assert_eq!(raw.next().await.expect("an answer").body.len(), size);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(4), answers).await.expect("no pause");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
-    let site = Site::open(ServerConfig { idle: Duration::from_millis(100), ..config() });
+    let site = Site::open(ServerConfig { idle: Duration::from_millis(500), ..config() });
     let (mut idle, mut waiting) = (site.raw().await, site.raw().await);
     waiting.send(&encode(1, false, &Poll(0), b"")).await;
     assert!(idle.next().await.is_none());

@@ -58,7 +58,7 @@ requests! {
     Echo = 1001
     /// Answers once the hall is open past the number; counted in the budget.
     Wait = 1002
-    /// The same, as a long poll.
+    /// The same, as a long poll that is answered with its own body.
     Poll = 1003
     /// Asks back with an `Echo` and answers with what it got.
     AskBack = 1004
@@ -133,8 +133,8 @@ async fn wait(hall: Arc<Hall>, _: Ctx, request: Wait, _: Bytes) -> Answer {
     stay(hall, request.0).await
 }
 
-async fn poll(hall: Arc<Hall>, _: Ctx, request: Poll, _: Bytes) -> Answer {
-    stay(hall, request.0).await
+async fn poll(hall: Arc<Hall>, _: Ctx, request: Poll, body: Bytes) -> Answer {
+    stay(hall, request.0).await.map(|reply| reply.with_body(body))
 }
 
 async fn ask_back(_: Arc<Hall>, ctx: Ctx, request: AskBack, body: Bytes) -> Answer {
