@@ -4,16 +4,27 @@
 //! Invariants: every record is applied once, in log order, and never past the gate; its place, its checksum and
 //! (by the views) its queue offset are checked again.
 
+use std::io;
+
 use parking_lot::Mutex;
 use protocol::names::LogOffset;
 use protocol::record::{self, Record, Scan};
 
 use crate::log::Log;
-use crate::views::{Arrival, Views};
+use crate::views::{Arrival, ViewError, Views};
 use crate::watermarks::Watermarks;
 
 /// How much is read at once from a file.
 const CHUNK: usize = 256 << 10;
+
+/// Why dispatch does not go on.
+#[derive(Debug)]
+pub(crate) enum Stuck {
+    /// The views need room. The record is tried again.
+    Full(String),
+    /// Log and views do not fit together.
+    Broken(String),
+}
 
 #[derive(Default)]
 pub(crate) struct Dispatch {
@@ -21,7 +32,7 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Applies up to `max` records; returns how many. An error says what is wrong with the log or the views.
+    /// Applies up to `max` records; returns how many, and why it stopped if that was not for want of records.
     pub(crate) fn step(
         &self,
         log: &Log,
@@ -29,43 +40,72 @@ impl Dispatch {
         views: &Views,
         max: usize,
         arrivals: &mut Vec<Arrival>,
-    ) -> Result<usize, String> {
+    ) -> (usize, Option<Stuck>) {
         let _running = self.running.lock();
         let gate = marks.gate.get();
-        let mut at = marks.dispatched.get();
-        let mut applied = 0;
+        let mut run = Run { views, at: marks.dispatched.get(), left: max, arrivals };
         let mut most = CHUNK;
-        while at < gate && applied < max {
-            let bytes = log.some(at, gate, most).map_err(|e| e.to_string())?;
-            let mut pos = 0;
-            let mut skip = 0;
-            while pos < bytes.len() && applied < max && skip == 0 {
-                match record::scan(&bytes[pos..]) {
-                    Scan::Record(record) => {
-                        apply(views, &record, at + pos as u64, arrivals)?;
-                        pos += record.len();
-                        applied += 1;
-                    }
-                    Scan::Blank { len } => skip = len,
-                    Scan::End if bytes.len() - pos < record::MAX_LEN && bytes.len() == most => break,
-                    Scan::End => {
-                        return Err(format!("the log ends at {} before its gate {gate}", at + pos as u64));
-                    }
-                    Scan::Bad(e) => return Err(format!("the log is damaged at {}: {e}", at + pos as u64)),
-                }
-            }
-            // A record longer than one read needs a longer one.
-            most = if pos + skip == 0 { most * 4 } else { CHUNK };
-            at += (pos + skip) as u64;
-            marks.advance_dispatched(at);
+        let mut stuck = None;
+        while run.at < gate && run.left > 0 && stuck.is_none() {
+            let before = run.at;
+            stuck = match log.some(run.at, gate, most) {
+                // What is cut off at the end of a read comes whole with the next one.
+                Ok(bytes) => run.apply_all(&bytes, bytes.len() == most && most < record::MAX_LEN).err(),
+                Err(e) => Some(Stuck::Broken(e.to_string())),
+            };
+            most = if run.at == before { most * 4 } else { CHUNK };
+            marks.advance_dispatched(run.at);
         }
-        Ok(applied)
+        (max - run.left, stuck)
     }
 }
 
-fn apply(views: &Views, record: &Record<'_>, at: u64, arrivals: &mut Vec<Arrival>) -> Result<(), String> {
-    check(record, at)?;
-    views.apply(record, LogOffset(at), Some(arrivals)).map_err(|e| e.to_string())
+/// One step on its way.
+struct Run<'a> {
+    views: &'a Views,
+    /// Everything below is applied.
+    at: u64,
+    left: usize,
+    arrivals: &'a mut Vec<Arrival>,
+}
+
+impl Run<'_> {
+    fn apply_all(&mut self, bytes: &[u8], may_be_cut: bool) -> Result<(), Stuck> {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.left > 0 {
+            match record::scan(rest) {
+                Scan::Record(record) => {
+                    self.apply(&record)?;
+                    self.left -= 1;
+                    self.at += record.len() as u64;
+                    rest = &rest[record.len()..];
+                }
+                // Nothing follows it in this segment.
+                Scan::Blank { len } => {
+                    self.at += len as u64;
+                    return Ok(());
+                }
+                Scan::End if may_be_cut => return Ok(()),
+                Scan::End => return Err(self.broken("the log ends before its gate")),
+                Scan::Bad(e) => return Err(self.broken(&e.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, record: &Record<'_>) -> Result<(), Stuck> {
+        check(record, self.at).map_err(Stuck::Broken)?;
+        self.views.apply(record, LogOffset(self.at), Some(self.arrivals)).map_err(|e| match e {
+            ViewError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Stuck::Full(source.to_string())
+            }
+            e => Stuck::Broken(e.to_string()),
+        })
+    }
+
+    fn broken(&self, what: &str) -> Stuck {
+        Stuck::Broken(format!("the log at {} cannot be read: {what}", self.at))
+    }
 }
 
 /// Says whether `record` is the one that belongs at `at`.

@@ -41,6 +41,6 @@ pub use queue::{Boundary, Entry, QueueRef};
 pub use queues::QueueLimit;
 pub use read::{Batch, Bounds, Read, ReadLimit};
 pub use recovery::{Damage, Opened};
-pub use store::{Store, Usage};
+pub use store::{Inspection, SegmentSummary, Store, Usage, Verification};
 pub use views::{Arrival, Difference, ViewError, ViewsUsage};
 pub use watermarks::Watermarks;

@@ -54,8 +54,8 @@ pub struct Damage {
     pub start: LogOffset,
     /// One past its last byte.
     pub end: LogOffset,
-    /// Where its bytes were put.
-    pub file: PathBuf,
+    /// Where its bytes were put, if they were.
+    pub file: Option<PathBuf>,
 }
 
 /// The files of the log while nobody else uses them.
@@ -64,8 +64,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) files: &'a OpenFiles,
     pub(crate) segments: Vec<Segment>,
     pub(crate) segment_size: u64,
-    /// Where damage is set aside.
-    pub(crate) damaged_dir: PathBuf,
+    /// Where damage is set aside; without it, it is only reported.
+    pub(crate) damaged_dir: Option<PathBuf>,
 }
 
 /// How much is read at once.
@@ -77,21 +77,23 @@ impl Ground<'_> {
         let mut mended: Vec<Segment> = Vec::with_capacity(self.segments.len() + 1);
         let mut rest: VecDeque<_> = std::mem::take(&mut self.segments).into();
         while let Some(mut segment) = rest.pop_front() {
-            let wanted =
-                rest.front().map_or(self.segment_size.max(segment.size), |next| next.base - segment.base);
-            if segment.size > wanted {
+            let whole = self.segment_size.max(segment.size);
+            let gap = rest.front().map_or(whole, |next| next.base - segment.base);
+            if segment.size > gap {
                 let message = format!("segment {} overlaps the next one", segment.file_name());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
-            if segment.size < wanted {
+            if segment.size < whole.min(gap) {
+                segment.size = whole.min(gap);
                 let file = self.files.get(&segment)?;
-                if rest.is_empty() {
-                    file.allocate(wanted)?
-                } else {
-                    file.set_len(wanted)?
-                }
+                file.allocate(segment.size)?;
                 file.sync_data()?;
-                segment.size = wanted;
+            }
+            if segment.size < gap {
+                // A whole file is missing. Its place is damage like any other.
+                let missing = Segment { base: segment.end(), size: whole.min(gap - segment.size) };
+                self.files.create(&missing)?;
+                rest.push_front(missing);
             }
             mended.push(segment);
         }
@@ -170,8 +172,10 @@ impl Ground<'_> {
 
     /// Copies a damaged part of the log to a file of its own.
     fn set_aside(&self, start: u64, end: u64) -> io::Result<Damage> {
-        self.disk.create_dir(&self.damaged_dir)?;
-        let path = self.damaged_dir.join(format!("{start:020}-{end:020}"));
+        let damage = |file| Damage { start: LogOffset(start), end: LogOffset(end), file };
+        let Some(dir) = &self.damaged_dir else { return Ok(damage(None)) };
+        self.disk.create_dir(dir)?;
+        let path = dir.join(format!("{start:020}-{end:020}"));
         let copy = self.disk.open(&path, OpenMode::Replace)?;
         let mut at = start;
         while at < end {
@@ -190,9 +194,9 @@ impl Ground<'_> {
             at = from + bytes.len() as u64;
         }
         copy.sync_data()?;
-        self.disk.sync_dir(&self.damaged_dir)?;
+        self.disk.sync_dir(dir)?;
         tracing::warn!(start, end, file = %path.display(), "a damaged part of the log was set aside");
-        Ok(Damage { start: LogOffset(start), end: LogOffset(end), file: path })
+        Ok(damage(Some(path)))
     }
 
     pub(crate) fn segment(&self, at: u64) -> Option<Segment> {

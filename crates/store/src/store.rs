@@ -3,7 +3,7 @@
 //!
 //! `append` puts records into the log and says where; `settled` waits for the promised durability; `dispatch_step`
 //! makes them visible; `read` finds them. The rest keeps that going: the loops in [`steps`], the facts in [`facts`],
-//! the tools in [`crate::inspect`].
+//! the tools in [`offline`].
 //! Invariants: those of [`crate::watermarks`]; after the first failed write or sync no append succeeds.
 
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::append::{self, Appended, Draft, Encoded, Needs, Outcome, Sequencer};
 use crate::cold::{Answer, Readers};
 use crate::config::StoreConfig;
 use crate::disk::{DirLock, Disk};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Stuck};
 use crate::drain::Drain;
 use crate::error::{AppendError, ReadError, Settled};
 use crate::flush::Flush;
@@ -37,9 +37,11 @@ use crate::watermarks::Watermarks;
 
 mod facts;
 mod find;
+mod offline;
 mod open;
 mod steps;
 
+pub use offline::{Inspection, SegmentSummary, Verification};
 use steps::Upkeep;
 pub use steps::Usage;
 
@@ -204,13 +206,13 @@ impl Store {
         if self.health.poisoned().is_some() {
             return 0;
         }
-        match self.dispatch.step(&self.log, &self.marks, &self.views, max, arrivals) {
-            Ok(applied) => applied,
-            Err(cause) => {
-                self.poison(&cause);
-                0
-            }
+        let (applied, stuck) = self.dispatch.step(&self.log, &self.marks, &self.views, max, arrivals);
+        match stuck {
+            None => {}
+            Some(Stuck::Full(why)) => self.health.set_full(Some(why)),
+            Some(Stuck::Broken(cause)) => self.poison(&cause),
         }
+        applied
     }
 
     /// Reads messages without waiting for the device; [`ReadError::Cold`] when that cannot be.

@@ -17,7 +17,8 @@ use protocol::record::{Message, Record, iterate};
 use stdx::{Clock, Timestamp};
 use store::disk::Disk;
 use store::{
-    AppendError, Appended, ArenaShape, Draft, Durability, OpenError, Read, ReadLimit, Settled, Store, StoreConfig,
+    AppendError, Appended, ArenaShape, Draft, Durability, OpenError, Read, ReadLimit, Settled, Store,
+    StoreConfig,
 };
 
 /// A clock that moves when it is told to. It never wakes anyone: tests poll again.

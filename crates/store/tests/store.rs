@@ -3,4 +3,7 @@
 
 mod basics;
 mod crash;
+mod faults;
+mod model;
+mod recovery;
 mod rig;

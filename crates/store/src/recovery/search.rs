@@ -20,7 +20,9 @@ pub(crate) fn find_record(ground: &Ground<'_>, from: u64, limit: u64) -> io::Res
         let file = ground.files.get(segment)?;
         let end = segment.end().min(limit) - segment.base;
         let mut at = from.max(segment.base) - segment.base;
-        while let Some(start) = first_byte(&*file, at, end)? {
+        while let Some(found) = first_byte(&*file, at, end)? {
+            // A record begins with its length, whose first bytes are zero.
+            let start = found.saturating_sub(3).max(at);
             let mut bytes = vec![0; ((end - start) as usize).min(CHUNK)];
             read_exact_at(&*file, &mut bytes, start)?;
             for place in claims(&bytes, segment.base + start) {
@@ -29,7 +31,7 @@ pub(crate) fn find_record(ground: &Ground<'_>, from: u64, limit: u64) -> io::Res
                 }
             }
             // A head may lie across the end of what was read.
-            at = start + (bytes.len().saturating_sub(HEAD - 1)).max(1) as u64;
+            at = (start + bytes.len().saturating_sub(HEAD - 1) as u64).max(found + 1);
         }
     }
     Ok(None)

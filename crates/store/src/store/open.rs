@@ -29,11 +29,11 @@ use crate::views::{Views, ViewsConfig};
 use crate::watermarks::Watermarks;
 
 /// Directory of the segments, named as Apache names it.
-pub(crate) const LOG_DIR: &str = "commitlog";
+pub(super) const LOG_DIR: &str = "commitlog";
 /// Directory of the views.
-pub(crate) const VIEWS_DIR: &str = "views";
+pub(super) const VIEWS_DIR: &str = "views";
 /// Directory of damage that was set aside.
-pub(crate) const DAMAGED_DIR: &str = "damaged";
+const DAMAGED_DIR: &str = "damaged";
 
 impl Store {
     /// Opens or makes the store in `config.dir`, recovers what a crash left, and is then ready for everything.
@@ -109,7 +109,7 @@ fn recover(config: &StoreConfig, disk: &Arc<dyn Disk>) -> Result<Recovered, Open
         files: &files,
         segments: segment::list(&**disk, &log_dir).map_err(OpenError::io("listing the log"))?,
         segment_size: config.segment_size,
-        damaged_dir: config.dir.join(DAMAGED_DIR),
+        damaged_dir: Some(config.dir.join(DAMAGED_DIR)),
     };
     let mut opened = Opened::default();
     ground.mend().map_err(OpenError::io("mending the log's files"))?;
@@ -191,7 +191,8 @@ fn settle_home(
         StageHome::make(disk, &config.dir, config.stage_dir.as_deref(), room)
     };
     let remove_old = |dir: &Path| {
-        stage::remove_all(&**disk, dir).map_err(OpenError::io(format!("removing stages in {}", dir.display())))
+        stage::remove_all(&**disk, dir)
+            .map_err(OpenError::io(format!("removing stages in {}", dir.display())))
     };
     match home {
         None => make(),

@@ -61,7 +61,7 @@ impl FileState {
     /// Notes what was stored through mappings.
     fn take_maps(&mut self) {
         for (at, memory) in &self.maps {
-            let bytes = memory.bytes();
+            let Some(bytes) = memory.take_changed() else { continue };
             for start in (0..bytes.len()).step_by(SECTOR) {
                 let sector = &bytes[start..bytes.len().min(start + SECTOR)];
                 if self.current[at + start..at + start + sector.len()] != *sector {

@@ -5,6 +5,7 @@
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::{SimDisk, World};
@@ -17,6 +18,8 @@ struct Words {
     words: Box<[UnsafeCell<u64>]>,
     len: usize,
     world: Weak<World>,
+    /// Something was stored since the disk last looked.
+    changed: AtomicBool,
 }
 
 // SAFETY: the words are reached through `Memory`, which keeps to its own rules of sharing, and by the simulated
@@ -28,14 +31,21 @@ unsafe impl Sync for Words {}
 impl Backing for Words {
     fn admits_store(&self) -> bool {
         let Some(world) = self.world.upgrade() else { return false };
-        world.state.lock().whole_step().is_ok()
+        let is_admitted = world.state.lock().whole_step().is_ok();
+        self.changed.fetch_or(is_admitted, Ordering::AcqRel);
+        is_admitted
     }
 }
 
 impl SimMemory {
     pub(super) fn new(disk: &SimDisk, bytes: &[u8]) -> SimMemory {
         let words = (0..bytes.len().div_ceil(8)).map(|_| UnsafeCell::new(0)).collect();
-        let memory = SimMemory(Arc::new(Words { words, len: bytes.len(), world: Arc::downgrade(&disk.0) }));
+        let memory = SimMemory(Arc::new(Words {
+            words,
+            len: bytes.len(),
+            world: Arc::downgrade(&disk.0),
+            changed: AtomicBool::new(false),
+        }));
         memory.write(bytes, 0);
         memory
     }
@@ -52,6 +62,11 @@ impl SimMemory {
     pub(super) fn shared(&self) -> Memory {
         // SAFETY: the words live in the backing and are eight bytes aligned; only the disk reaches them besides.
         unsafe { Memory::new(self.base(), self.0.len, self.0.clone(), true) }
+    }
+
+    /// Its bytes if something was stored since the last call.
+    pub(super) fn take_changed(&self) -> Option<Vec<u8>> {
+        self.0.changed.swap(false, Ordering::AcqRel).then(|| self.bytes())
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Disks that are full, fail, or lie: what the store says, and that it says it for as long as it is true.
+
+use std::time::Duration;
+
+use protocol::names::{LogOffset, QueueId};
+use store::disk::sim::{SimDisk, SyncFault};
+use store::{AppendError, Durability, FactKind, OpenError, Settled};
+
+use crate::rig::*;
+
+#[test]
+fn a_failed_write_poisons_for_ever() {
+    for durability in [Durability::Memory, Durability::Disk] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, small(durability)).unwrap();
+        let kept = append(&store, "t", 0, b"kept").unwrap();
+        run(&store);
+        let waiting = append(&store, "t", 0, b"waiting").unwrap();
+        disk.fail_writes();
+        store.drain_step();
+        let cause = store.poisoned().expect("the write failed");
+        assert!(cause.contains("simulated write error") && cause.contains("commitlog"), "{cause}");
+        assert_eq!(append(&store, "t", 0, b"x").unwrap_err(), AppendError::Poisoned(cause.clone()));
+        assert_eq!(settled(&store, kept.end), Some(Settled::Done));
+        let expected = match durability {
+            Durability::Memory => Settled::Done,
+            Durability::Disk => Settled::Poisoned(cause),
+        };
+        assert_eq!(settled(&store, waiting.end), Some(expected));
+        assert_eq!(read_all(&store, "t", 0)[0].1, b"kept", "reads go on");
+        store.close();
+        // What was acknowledged is there again with the next process.
+        let store = open(&disk.kill(), small(durability)).unwrap();
+        assert_eq!(read_all(&store, "t", 0).len(), 2);
+    }
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Disk)).unwrap();
+    let appended = append(&store, "t", 0, b"x").unwrap();
+    store.drain_step();
+    disk.set_sync_fault(SyncFault::Fails);
+    assert!(!store.flush_step());
+    disk.set_sync_fault(SyncFault::None);
+    let cause = store.poisoned().expect("the sync failed");
+    assert!(!store.flush_step());
+    assert_eq!(store.watermarks().durable.get(), 0);
+    assert_eq!(settled(&store, appended.end), Some(Settled::Poisoned(cause.clone())));
+    assert_eq!(append(&store, "t", 0, b"y").unwrap_err(), AppendError::Poisoned(cause));
+    assert_eq!(store.dispatch_step(10, &mut Vec::new()), 0, "nothing unpromised becomes visible");
+}
+
+#[test]
+fn a_failed_checkpoint_poisons_too() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    append(&store, "t", 0, b"x").unwrap();
+    run(&store);
+    disk.set_sync_fault(SyncFault::Fails);
+    store.checkpoint_step(true);
+    assert!(store.poisoned().is_some());
+}
+
+#[test]
+fn a_full_disk_refuses_with_its_reason_and_resumes_by_itself() {
+    let disk = SimDisk::new(1);
+    let mut config = small(Durability::Memory);
+    // Only real want of room counts here.
+    config.retention.refuse_ratio = 2.0;
+    config.retention.resume_ratio = 2.0;
+    config.retention.force_ratio = 2.0;
+    let store = open(&disk, config).unwrap();
+    append(&store, "t", 0, b"first").unwrap();
+    run(&store);
+    disk.set_capacity(disk.used() + 10_000);
+    let mut sent = 1;
+    let why = loop {
+        match append(&store, "t", 0, &[7; 500]) {
+            Ok(_) => sent += 1,
+            Err(AppendError::DiskFull { why }) => break why,
+            Err(e) => panic!("{e}"),
+        }
+        run(&store);
+        assert!(sent < 100, "the disk never fills");
+    };
+    assert!(why.contains("full"), "{why}");
+    assert!(store.poisoned().is_none());
+    run(&store);
+    assert_eq!(read_all(&store, "t", 0).len(), sent, "reads go on");
+    store.retain_step();
+    assert!(matches!(append(&store, "t", 0, b"x"), Err(AppendError::DiskFull { .. })));
+    disk.set_capacity(u64::MAX);
+    store.retain_step();
+    append(&store, "t", 0, b"room again").unwrap();
+    run(&store);
+    assert_eq!(read_all(&store, "t", 0).len(), sent + 1);
+    let store = open(&disk.kill(), small(Durability::Memory)).unwrap();
+    assert_eq!(read_all(&store, "t", 0).len(), sent + 1);
+}
+
+#[test]
+fn above_its_mark_the_disk_takes_nothing_and_old_segments_go() {
+    let disk = SimDisk::new(1);
+    let mut config = small(Durability::Memory);
+    config.retention.never_delete_unread = true;
+    let clock = StillClock::new();
+    let store = open_at(&disk, config, clock).unwrap();
+    let fact = store::FactChange { kind: FactKind(20), key: b"k".to_vec(), value: Some(b"v".to_vec()) };
+    store.put_facts(&[fact]).unwrap();
+    append(&store, "rare", 0, b"once").unwrap();
+    for _ in 0..100 {
+        append(&store, "t", 0, &[7; 500]).unwrap();
+        run(&store);
+    }
+    store.checkpoint_step(true);
+    let used = disk.used();
+    disk.set_capacity(used * 100 / 96);
+    assert!(!store.retain_step(), "all of it is unread");
+    let refused = append(&store, "t", 0, b"x").unwrap_err();
+    assert!(matches!(&refused, AppendError::DiskFull { why } if why.contains("% of")), "{refused}");
+    store.set_unread_floor(LogOffset(u64::MAX));
+    disk.set_capacity(used * 100 / 86);
+    let mut removed = 0;
+    while store.retain_step() {
+        removed += 1;
+        run(&store);
+        store.checkpoint_step(true);
+    }
+    assert!(removed > 0);
+    let start = store.watermarks().start.get();
+    assert_eq!(start, removed * 10_000);
+    append(&store, "t", 0, b"x").unwrap();
+    run(&store);
+    let queue = store.find_queue("t", QueueId(0)).unwrap();
+    assert!(queue.first().0 > 0);
+    assert_eq!(read_all(&store, "t", 0).len() as u64, 101 - queue.first().0);
+    // What only the removed segments proved was written again: also when the views are lost.
+    for rebuilt in [false, true] {
+        let disk = disk.kill();
+        if rebuilt {
+            store::Store::rebuild(std::path::Path::new(DIR), disk.shared()).unwrap();
+        }
+        let store = open(&disk, small(Durability::Memory)).unwrap();
+        assert_eq!(store.opened().start.0, start);
+        assert_eq!(store.fact(FactKind(20), b"k").unwrap(), "v", "rebuilt: {rebuilt}");
+        assert_eq!(append(&store, "rare", 0, b"twice").unwrap().first_queue_offset.0, 1);
+        assert_eq!(append(&store, "t", 0, b"y").unwrap().first_queue_offset.0, 101);
+    }
+}
+
+#[test]
+fn segments_go_when_they_are_old() {
+    let disk = SimDisk::new(1);
+    let clock = StillClock::new();
+    let mut config = small(Durability::Memory);
+    config.retention.delete_when = Vec::new();
+    let store = open_at(&disk, config, clock.clone()).unwrap();
+    for _ in 0..100 {
+        append(&store, "t", 0, &[7; 500]).unwrap();
+        run(&store);
+    }
+    store.checkpoint_step(true);
+    clock.forward(Duration::from_secs(71 * 3600));
+    assert!(!store.retain_step());
+    clock.forward(Duration::from_secs(2 * 3600));
+    while store.retain_step() {
+        run(&store);
+        store.checkpoint_step(true);
+    }
+    assert!(store.usage().segments <= 3, "{:?}", store.usage());
+    assert!(store.watermarks().start.get() > 0);
+}
+
+#[test]
+fn slow_readers_do_not_stop_writers_for_long() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    let mut held = Vec::new();
+    let mut offset = 0;
+    for n in 0..200u8 {
+        append(&store, "t", 0, &[n; 500]).unwrap();
+        run(&store);
+        let read = read_from(&store, "t", 0, offset, &protocol::filter::Filter::All);
+        let store::Read::Found(batch) = read else { panic!("{read:?}") };
+        offset = batch.next.0;
+        held.push((n, batch));
+    }
+    for (n, batch) in held {
+        assert_eq!(bodies(&batch.slices[0])[0].1, [n; 500]);
+    }
+}
+
+#[test]
+fn a_disk_that_is_behind_pushes_back() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    let mut sent = 0;
+    let refused = loop {
+        match append(&store, "t", 0, &[7; 500]) {
+            Ok(_) => sent += 1,
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(refused, AppendError::Busy { .. }), "{refused}");
+    assert!(sent >= 12);
+    run(&store);
+    append(&store, "t", 0, b"x").unwrap();
+    run(&store);
+    assert_eq!(read_all(&store, "t", 0).len(), sent + 1);
+}
+
+#[test]
+fn one_store_a_directory() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    assert!(matches!(open(&disk, small(Durability::Memory)).err(), Some(OpenError::Locked { .. })));
+    store.close();
+    drop(store);
+    open(&disk, small(Durability::Memory)).unwrap();
+}
+
+#[test]
+fn stages_are_found_where_they_were() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    append(&store, "t", 0, b"only in a stage").unwrap();
+    let mut moved = small(Durability::Memory);
+    moved.stage_dir = Some("/elsewhere".into());
+    let disk = disk.kill();
+    let store = open(&disk, moved.clone()).unwrap();
+    assert_eq!(read_all(&store, "t", 0).len(), 1);
+    assert!(store.usage().stage_dir.starts_with("/elsewhere"));
+    append(&store, "t", 0, b"and another").unwrap();
+    let disk = disk.kill();
+    let store = open(&disk, moved).unwrap();
+    assert_eq!(read_all(&store, "t", 0).len(), 2);
+}
