@@ -20,6 +20,7 @@ use crate::queue::{Boundary, Entry};
 
 mod crash;
 mod damage;
+mod format;
 mod model;
 mod scale;
 mod table;
