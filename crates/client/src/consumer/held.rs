@@ -218,3 +218,62 @@ impl Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::received::tests::stored;
+    use futures_util::FutureExt;
+    use protocol::filter::Filter;
+    use protocol::names::{BrokerName, TopicName};
+
+    fn held(offsets: std::ops::Range<u64>) -> Held {
+        let (topic, broker) = (TopicName::stored("t"), BrokerName::stored("b"));
+        let held = Held::new(Queue::new(topic, broker.clone(), 1), Timestamp(100));
+        held.begin(QueueOffset(offsets.start), None);
+        pull(&held, offsets);
+        held
+    }
+
+    fn pull(held: &Held, offsets: std::ops::Range<u64>) {
+        let bytes: Vec<u8> = offsets.clone().flat_map(|o| stored("t", o, 0, b"x", "")).collect();
+        let messages = Received::list(&bytes.into(), &held.queue.broker, &Filter::All).unwrap();
+        held.pulled(QueueOffset(offsets.end), messages, Timestamp(1));
+    }
+
+    fn offsets(batch: &Batch) -> Vec<QueueOffset> {
+        batch.messages.iter().map(|m| m.offset).collect()
+    }
+
+    #[test]
+    fn a_message_finished_after_a_rewind_changes_nothing() {
+        let held = held(5..8);
+        let old = held.take(3, Timestamp(1)).unwrap();
+        held.rewind(QueueOffset(6));
+        pull(&held, 6..8);
+        let new = held.take(3, Timestamp(1)).unwrap();
+        assert_eq!((offsets(&new).len(), held.uncommitted()), (2, Some(QueueOffset(6))));
+        held.finish(old.round, offsets(&old));
+        assert_eq!(held.uncommitted(), Some(QueueOffset(6)));
+        held.finish(new.round, offsets(&new));
+        assert_eq!(held.uncommitted(), Some(QueueOffset(8)));
+        held.committed(QueueOffset(8));
+        assert_eq!(held.uncommitted(), None);
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_counts_and_ends_every_wait() {
+        let held = held(0..0);
+        assert!(held.until_asked().now_or_never().is_none());
+        assert!(held.until_locked(|| Timestamp(99)).now_or_never().is_some());
+        assert!(held.until_locked(|| Timestamp(100)).now_or_never().is_none());
+        held.ask_rewind(QueueOffset(3));
+        assert!(held.until_asked().now_or_never().is_some());
+        assert_eq!((held.take_rewind(), held.take_rewind()), (Some(QueueOffset(3)), None));
+        held.stop(Stop::LockLost);
+        held.stop(Stop::GivenUp);
+        assert_eq!(held.stopped(), Some(Stop::LockLost));
+        assert!(held.until_locked(|| Timestamp(100)).now_or_never().is_some());
+        assert!(held.until_stopped().now_or_never().is_some());
+    }
+}

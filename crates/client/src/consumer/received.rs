@@ -140,3 +140,74 @@ fn unpack(record: &Record<'_>, source: &Bytes) -> (Bytes, i32) {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// The bytes of one record.
+    pub(crate) fn stored(topic: &str, offset: u64, sys_flag: i32, body: &[u8], properties: &str) -> Vec<u8> {
+        let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 10911));
+        let message = record::Message {
+            topic: &TopicName::stored(topic),
+            queue: QueueId(1),
+            flag: 7,
+            sys_flag,
+            born_at: Timestamp(1),
+            born_host: host,
+            store_host: host,
+            reconsume: 2,
+            prepared: LogOffset(0),
+            body,
+            properties: properties.as_bytes(),
+        };
+        let mut out = Vec::new();
+        record::encode(&message, &mut out).unwrap();
+        record::patch(&mut out, LogOffset(offset * 100), QueueOffset(offset), Timestamp(2));
+        out
+    }
+
+    fn list(bytes: Vec<u8>, tags: &str) -> Vec<Received> {
+        let filter = Filter::parse("TAG", tags).unwrap();
+        Received::list(&bytes.into(), &BrokerName::stored("b"), &filter).unwrap()
+    }
+
+    #[test]
+    fn a_redelivery_shows_the_topic_it_was_sent_to() {
+        let text = "RETRY_TOPIC\u{1}orders\u{2}UNIQ_KEY\u{1}id\u{2}KEYS\u{1}a  b\u{2}";
+        let message = list(stored("%RETRY%g", 5, 0, b"x", text), "*").remove(0);
+        assert_eq!((message.topic.as_str(), message.queue.to_string()), ("orders", "%RETRY%g@b:1".into()));
+        assert_eq!((message.id(), message.reconsume_times), ("id".into(), 2));
+        assert_eq!(message.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(message.offset_id(), "7F00000100002A9F00000000000001F4");
+        // A property that anybody can set says nothing about a message of an ordinary topic.
+        assert_eq!(list(stored("t", 5, 0, b"x", text), "*")[0].topic, "t");
+    }
+
+    #[test]
+    fn bodies_are_unpacked_and_broken_ones_handed_on() {
+        let flag = record::COMPRESSED | Codec::Zlib.bits();
+        let packed = compress::compress(Codec::Zlib, 5, &[b'x'; 10_000]);
+        let message = list(stored("t", 0, flag, &packed, ""), "*").remove(0);
+        assert_eq!((message.body.len(), message.sys_flag & record::COMPRESSED), (10_000, 0));
+        let broken = list(stored("t", 0, flag, b"no zlib", ""), "*").remove(0);
+        assert_eq!((&broken.body[..], broken.sys_flag & record::COMPRESSED), (&b"no zlib"[..], 1));
+        let bomb = compress::compress(Codec::Zlib, 9, &vec![0; caps::MAX_MESSAGE + 1]);
+        assert_eq!(list(stored("t", 0, flag, &bomb, ""), "*")[0].body, bomb);
+    }
+
+    #[test]
+    fn tags_with_the_same_hash_are_told_apart() {
+        let mut bytes = stored("t", 0, 0, b"1", "TAGS\u{1}Aa\u{2}");
+        bytes.extend(stored("t", 1, 0, b"2", "TAGS\u{1}BB\u{2}"));
+        let bodies: Vec<Bytes> = list(bytes, "BB").into_iter().map(|m| m.body).collect();
+        assert_eq!(bodies, ["2"]);
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error() {
+        let cut = Bytes::from(stored("t", 0, 0, b"1", "")).slice(..50);
+        assert!(Received::list(&cut, &BrokerName::stored("b"), &Filter::All).is_err());
+    }
+}

@@ -165,24 +165,33 @@ async fn a_shutdown_lets_the_listener_finish_and_saves_what_it_did() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_never_ends_does_not_hold_a_shutdown_for_ever() {
     let stage = Stage::new(&["a"]);
-    put(&stage.script, &["done", "hangs"]);
+    put(&stage.script, &["slow", "hangs"]);
     let (sender, mut began) = mpsc::channel(10);
+    let gate = Arc::new(Semaphore::new(0));
+    let at_gate = gate.clone();
     let listener = move |delivery: Delivery| {
-        let sender = sender.clone();
+        let (gate, sender) = (at_gate.clone(), sender.clone());
         async move {
-            let hangs = delivery[0].body == "hangs";
             sender.send(()).await.ok();
-            if hangs { std::future::pending().await } else { Consumed::Done }
+            if delivery[0].body == "hangs" {
+                std::future::pending::<()>().await;
+            }
+            gate.acquire().await.unwrap().forget();
+            Consumed::Done
         }
     };
     let mut config = config(&stage);
-    config.shutdown_patience = Duration::from_millis(100);
+    config.shutdown_patience = Duration::from_millis(400);
     let subscription = Subscription::all(TopicName::stored(TOPIC));
     let consumer = PushConsumer::start(config, &[subscription], listener).await.unwrap();
     for _ in 0..2 {
         tokio::time::timeout(PATIENCE, began.recv()).await.unwrap();
     }
-    tokio::time::timeout(PATIENCE, consumer.shutdown()).await.unwrap();
-    // What was finished is kept all the same.
+    let slowly = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        gate.add_permits(1);
+    };
+    tokio::join!(tokio::time::timeout(PATIENCE, consumer.shutdown()), slowly).0.unwrap();
+    // What was finished meanwhile is kept all the same.
     assert_eq!(stage.script.commits.lock().last(), Some(&QueueOffset(1)));
 }

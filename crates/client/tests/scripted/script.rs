@@ -211,9 +211,6 @@ async fn send(
 
 async fn pull(role: Arc<Role>, _: Ctx, request: PullMessage, _: Bytes) -> Result<Reply<PullReply>, Refusal> {
     let script = &role.script;
-    if *script.forgotten.lock() {
-        return Err(Refusal::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, "who are you?"));
-    }
     let end = script.queue.lock().len() as u64;
     let reply = |next: QueueOffset| PullReply {
         suggested_broker: 0,
@@ -232,6 +229,9 @@ async fn pull(role: Arc<Role>, _: Ctx, request: PullMessage, _: Bytes) -> Result
     let deadline =
         tokio::time::Instant::now() + request.suspend.unwrap_or_default().min(Duration::from_millis(300));
     loop {
+        if *script.forgotten.lock() {
+            return Err(Refusal::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, "who are you?"));
+        }
         if let Some(body) = script.queue.lock().get(request.from.0 as usize) {
             let record = stored(&request.topic, request.from, body);
             return Ok(Reply::ok(reply(QueueOffset(request.from.0 + 1))).with_body(record));
