@@ -19,6 +19,8 @@ mod write;
 pub const MAX_LEN: usize = 16 << 20;
 /// The deepest nesting that is read.
 pub const MAX_DEPTH: usize = 64;
+/// The longest explanation of an error.
+const MAX_WHAT: usize = 300;
 
 /// Why a text is not the JSON that was expected, and at which byte that was noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +44,11 @@ impl fmt::Display for JsonError {
 impl std::error::Error for JsonError {}
 
 impl serde::de::Error for JsonError {
+    /// Types quote what they did not expect, which may be as long as the text; a person needs the beginning.
     fn custom<T: fmt::Display>(what: T) -> JsonError {
-        JsonError::new(0, what.to_string())
+        let mut what = what.to_string();
+        what.truncate(what.floor_char_boundary(MAX_WHAT));
+        JsonError::new(0, what)
     }
 }
 

@@ -148,7 +148,8 @@ fn enums_stand_by_name() {
     let text = to_vec(&map);
     assert_eq!(text, br#"{"a":"RED","b":"BLUE"}"#);
     assert_eq!(from_slice::<BTreeMap<&str, Colour>>(&text).unwrap(), map);
-    assert!(from_slice::<Colour>(b"GREEN").is_err());
+    let long = "é".repeat(10_000);
+    assert!(from_slice::<Colour>(long.as_bytes()).unwrap_err().what.len() <= 300);
 }
 
 fn any_text() -> impl Strategy<Value = String> {

@@ -197,6 +197,26 @@ fn a_scan_tells_what_is_there() {
 }
 
 #[test]
+fn sizes_that_cannot_be_are_damage() {
+    let name = topic("t");
+    let bytes = encoded(&message(&name, b"hello", b""));
+    for size in [1, 90, -1, MAX_LEN as i32 + 1, i32::MAX] {
+        let mut lying = bytes.clone();
+        lying[..4].copy_from_slice(&size.to_be_bytes());
+        assert!(
+            matches!(scan(&lying), Scan::Bad(RecordError::Size { size: found }) if found == size),
+            "{size}"
+        );
+    }
+    let mut longer = bytes.clone();
+    longer.push(0);
+    let size = longer.len();
+    longer[..4].copy_from_slice(&(size as u32).to_be_bytes());
+    let sum = RecordError::Sum { size, parts: bytes.len() };
+    assert!(matches!(scan(&longer), Scan::Bad(error) if error == sum));
+}
+
+#[test]
 fn a_body_is_walked_record_by_record() {
     let name = topic("t");
     let mut body = Vec::new();
