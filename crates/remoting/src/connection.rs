@@ -98,6 +98,8 @@ pub(crate) struct Link {
     stall: Option<Stall>,
     parked: Parked,
     alarm: Alarm,
+    /// New requests are refused; what is under way may end.
+    is_draining: bool,
     on_end: Box<dyn Fn(u64) + Send>,
 }
 
@@ -129,6 +131,7 @@ impl Link {
             stall: None,
             parked: Parked::new(gate),
             alarm: Alarm::new(),
+            is_draining: false,
             on_end,
         }
     }
@@ -167,11 +170,12 @@ impl Link {
         if wish == Wish::Close {
             return Err(End::Closed);
         }
+        self.is_draining = wish == Wish::Drain;
         self.finish_parked(cx);
-        let progress = wish == Wish::Serve && read_loop(self, cx)?;
+        let progress = read_loop(self, cx)?;
         let was_choked = self.is_choked();
         write_loop(self, cx)?;
-        if wish == Wish::Drain && self.is_drained() {
+        if self.is_draining && self.is_drained() {
             return Err(End::Closed);
         }
         // A choked round has not looked at everything, so nothing would wake the task for it.
@@ -244,6 +248,9 @@ impl Link {
             return self.connection.complete(frame);
         }
         let to = ReplyTo::of(&frame);
+        if self.is_draining {
+            return to.refuse(&self.connection, ResponseCode::SERVICE_NOT_AVAILABLE, "the server is closing");
+        }
         let Some((class, handler)) = self.routes.find(frame.code) else {
             let remark = format!("request code {} is not supported here", frame.code);
             return to.refuse(&self.connection, ResponseCode::REQUEST_CODE_NOT_SUPPORTED, &remark);

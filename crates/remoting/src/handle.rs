@@ -55,7 +55,7 @@ struct Desk {
 pub(crate) enum Wish {
     /// Go on.
     Serve,
-    /// Read nothing more, finish what is under way, close.
+    /// Take no more requests, finish what is under way, close.
     Drain,
     /// Close now.
     Close,

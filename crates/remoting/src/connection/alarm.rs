@@ -52,7 +52,7 @@ impl Link {
         if !self.parked.stuck(self.stuck_bytes()) {
             return Err(End::Broken("too much is kept for peers that do not go on", String::new()));
         }
-        let has_forgotten = wish == Wish::Serve && self.reading.backlog && !self.is_choked();
+        let has_forgotten = self.reading.backlog && !self.is_choked();
         debug_assert!(!has_forgotten, "nothing would wake the task for what it has read already");
         let blocked = !self.writing.is_done();
         let Rest::Sleep(calls_due) = self.connection.rest(cx.waker(), wish, blocked) else {

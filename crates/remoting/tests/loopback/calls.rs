@@ -3,7 +3,9 @@
 
 use super::support::*;
 use bytes::Bytes;
-use remoting::ClientConfig;
+use protocol::Serialization;
+use protocol::frame::RESPONSE;
+use remoting::{CallError, ClientConfig};
 use std::time::Duration;
 
 #[tokio::test]
@@ -188,7 +190,7 @@ async fn shutdown_finishes_what_is_under_way_and_drops_long_polls() {
     within(async { while tokio::net::TcpStream::connect(&address).await.is_ok() {} }).await;
     hall.open.advance(1);
     assert_eq!(within(wait).await.expect("the answer").code().0, 0);
-    assert!(matches!(within(poll).await, Err(remoting::CallError::Closed { .. })));
+    assert!(matches!(within(poll).await, Err(CallError::Closed { .. })));
     within(closing).await.expect("it ends");
     hall.closed.reaches(1).await;
     assert_eq!(hall.left.get(), 2);
@@ -228,4 +230,44 @@ async fn two_ends_that_both_send_much_do_not_wait_for_each_other() {
     for (size, call) in calls {
         assert_eq!(within(call).await.expect("an answer").body().len(), size);
     }
+}
+
+#[tokio::test]
+async fn shutdown_refuses_newcomers_and_still_hears_answers() {
+    let site = Site::open(config());
+    let mut raw = site.raw().await;
+    raw.send(&encode(1, false, &AskBack(5), b"")).await;
+    let asked = raw.next().await.expect("the question back");
+    assert_eq!((asked.code, asked.is_response()), (1001, false));
+    let Site { server, .. } = site;
+    let closing = tokio::task::spawn_blocking(move || server.shutdown(PATIENCE));
+    let mut opaque = 1;
+    let refused = async {
+        loop {
+            opaque += 1;
+            raw.send(&encode(opaque, false, &Echo(1), b"")).await;
+            let answer = raw.next().await.expect("an answer");
+            if answer.code != 0 {
+                return answer.code;
+            }
+        }
+    };
+    assert_eq!(within(refused).await, 14);
+    raw.send(&encode_as(RESPONSE, asked.opaque, &Success(6), b"late")).await;
+    let answer = raw.next().await.expect("the answer");
+    assert_eq!((answer.opaque, answer.code, &answer.body[..]), (1, 0, &b"late"[..]));
+    assert!(raw.next().await.is_none());
+    within(closing).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn binary_headers_are_answered_in_kind() {
+    let site = Site::open(config());
+    let config = ClientConfig { serialization: Serialization::RocketMq, ..ClientConfig::default() };
+    let connection = site.client_with(config).dial(&site.address()).await.expect("a connection");
+    let answer = within(connection.call(&Echo(8), vec![1; 3000], PATIENCE)).await.expect("an answer");
+    assert_eq!(answer.frame().serialization, Serialization::RocketMq);
+    assert_eq!((answer.header().expect("a header"), answer.body().len()), (Number(8), 3000));
+    let large = connection.call(&Large(1), (), PATIENCE).await.err().expect("16 bits for a code");
+    assert!(matches!(large, CallError::Encode { code: 200_050, .. }) && large.is_unsent());
 }

@@ -70,6 +70,10 @@ requests! {
     NotifyBack = 1007
     /// Answered by nobody.
     Unknown = 1999
+    /// Its code has more than 16 bits.
+    Large = 200_050
+    /// As an answer: success.
+    Success = 0
 }
 
 /// The state of the role, in numbers that rise.
