@@ -5,6 +5,8 @@
 //! Invariant: order, unknown and repeated fields are kept, because signatures cover them; of a repeated
 //! field the last one counts, as in Apache's map. A field that is null is not there.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
 mod index;
 mod out;
 pub(crate) mod scan;
@@ -86,10 +88,7 @@ impl Fields {
     }
 
     /// Shows every field to `visit`, nothing copied; what typed headers are read with.
-    pub(crate) fn each(
-        &self,
-        visit: &mut dyn FnMut(&[u8], &Raw<'_>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
+    pub(crate) fn each(&self, visit: &mut Visit<'_>) -> Result<(), DecodeError> {
         let Some(spans) = self.index.spans() else {
             return self.entries().try_for_each(|entry| entry.and_then(|(name, raw)| visit(&name, &raw)));
         };
@@ -114,6 +113,9 @@ impl fmt::Debug for Fields {
         f.debug_map().entries(self.iter().map_while(Result::ok)).finish()
     }
 }
+
+/// What looks at one field after the other: name and value.
+type Visit<'a> = dyn FnMut(&[u8], &Raw<'_>) -> Result<(), DecodeError> + 'a;
 
 /// The text of one field as it stands in the header.
 pub struct Raw<'a> {

@@ -4,6 +4,8 @@
 //! Invariants: no input makes it panic or allocate more than the input holds; an answer is written in the
 //! form of its request.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
 mod binary;
 mod json;
 mod language;
@@ -225,6 +227,9 @@ pub fn encode<H: Header>(
     written
 }
 
+/// Room made before a header is written; most need no more.
+const USUAL_HEADER: usize = 512;
+
 fn write<H: Header>(
     head: &Head<'_>,
     header: &H,
@@ -232,6 +237,7 @@ fn write<H: Header>(
     out: &mut BytesMut,
     start: usize,
 ) -> Result<(), EncodeError> {
+    out.reserve(USUAL_HEADER);
     out.put_u64(0);
     match head.serialization {
         Serialization::Json => json::encode(head, header, out)?,

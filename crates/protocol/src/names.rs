@@ -7,6 +7,8 @@
 //! Whoever *creates* something calls `parse` or `check` first; that is the one place where names are judged,
 //! by byte length and by character.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
 mod text;
 
 use std::borrow::Borrow;

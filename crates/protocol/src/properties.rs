@@ -4,6 +4,8 @@
 //! Broker, store and client read it in place; nobody builds a map of it on the way of a message.
 //! Invariant: an empty name or value is no property, a value may hold byte 1, of equal names the last counts.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
 mod names;
 
 use crate::fields::{BadValue, FieldValue, Raw, ValueOut};

@@ -15,6 +15,8 @@
 //! ```
 //! A header reads its fields in one pass, ignores those it does not know, and takes the last of repeated ones.
 
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
 use std::borrow::Cow;
 
 use crate::fields::{Fields, FieldsOut};

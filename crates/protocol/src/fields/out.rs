@@ -21,25 +21,30 @@ impl<'a> FieldsOut<'a> {
         FieldsOut { out, form, empty: true, fault: None }
     }
 
-    /// Writes one field.
-    pub fn put(&mut self, name: &str, value: &impl FieldValue) {
-        self.entry(name, |out| value.write(out));
+    /// Writes one field. The name must be one that JSON needs no escapes for.
+    pub fn put(&mut self, name: &'static str, value: &impl FieldValue) {
+        debug_assert_eq!(plain_prefix(name.as_bytes()), name.len(), "{name} needs escapes");
+        self.entry(name, |out| out.put_slice(name.as_bytes()), |out| value.write(out));
     }
 
-    /// Writes one field that is text.
+    /// Writes one field that is text, under any name.
     pub fn put_text(&mut self, name: &str, value: &str) {
-        self.entry(name, |out| out.text(value));
+        self.entry(name, |out| put_escaped(out, name), |out| out.text(value));
     }
 
-    fn entry(&mut self, name: &str, write: impl FnOnce(&mut ValueOut<'_>)) {
+    fn entry(
+        &mut self,
+        name: &str,
+        write_name: impl FnOnce(&mut BytesMut),
+        write_value: impl FnOnce(&mut ValueOut<'_>),
+    ) {
         match self.form {
             Serialization::Json => {
-                let before: &[u8] = if self.empty { b",\"extFields\":{\"" } else { b",\"" };
+                let before: &[u8] = if self.empty { b",\"extFields\":{\"" } else { b"\",\"" };
                 self.out.put_slice(before);
-                put_escaped(self.out, name);
+                write_name(self.out);
                 self.out.put_slice(b"\":\"");
-                write(&mut ValueOut { out: self.out, form: self.form });
-                self.out.put_u8(b'"');
+                write_value(&mut ValueOut { out: self.out, form: self.form });
             }
             Serialization::RocketMq => {
                 let Ok(length) = i16::try_from(name.len()) else {
@@ -48,7 +53,9 @@ impl<'a> FieldsOut<'a> {
                 };
                 self.out.put_i16(length);
                 self.out.put_slice(name.as_bytes());
-                put_measured(self.out, |out| write(&mut ValueOut { out, form: Serialization::RocketMq }));
+                put_measured(self.out, |out| {
+                    write_value(&mut ValueOut { out, form: Serialization::RocketMq })
+                });
             }
         }
         self.empty = false;
@@ -57,7 +64,7 @@ impl<'a> FieldsOut<'a> {
     /// Ends the fields; a header without any says nothing about them in JSON.
     pub(crate) fn finish(self) -> Result<(), EncodeError> {
         if self.form == Serialization::Json && !self.empty {
-            self.out.put_u8(b'}');
+            self.out.put_slice(b"\"}");
         }
         self.fault.map_or(Ok(()), Err)
     }

@@ -82,11 +82,15 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is not white space, left in place.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
-            self.rest = rest;
+        loop {
+            match self.rest {
+                [byte, ..] if *byte > b' ' => return Some(*byte),
+                [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] => self.rest = rest,
+                rest => return rest.first().copied(),
+            }
         }
-        self.rest.first().copied()
     }
 
     /// Steps over `wanted`, after white space.
@@ -136,6 +140,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     fn step(&mut self, count: usize) {
         self.rest = self.rest.get(count..).unwrap_or_default();
     }
@@ -278,6 +283,7 @@ impl Levels {
 }
 
 /// How many bytes at the start of `bytes` are neither a quote, a backslash nor a control character; eight at a time.
+#[inline]
 pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -391,6 +397,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::indexing_slicing, reason = "a test may panic")]
     fn every_byte_at_every_place_ends_a_plain_prefix_or_not() {
         for byte in 0..=u8::MAX {
             for at in 0..20 {

@@ -36,7 +36,7 @@ pub trait Field: Sized {
     /// What the field is when its name is absent; `None` if it must not be.
     fn missing() -> Option<Self>;
     /// Writes the field; an empty one as `sentinel`, or not at all.
-    fn put(&self, name: &str, sentinel: Option<&str>, out: &mut FieldsOut<'_>);
+    fn put(&self, name: &'static str, sentinel: Option<&str>, out: &mut FieldsOut<'_>);
 }
 
 impl<T: FieldValue> Field for T {
@@ -46,7 +46,7 @@ impl<T: FieldValue> Field for T {
     fn missing() -> Option<T> {
         None
     }
-    fn put(&self, name: &str, _sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
+    fn put(&self, name: &'static str, _sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
         out.put(name, self);
     }
 }
@@ -66,7 +66,7 @@ impl<T: FieldValue> Field for Option<T> {
     fn missing() -> Option<Option<T>> {
         Some(None)
     }
-    fn put(&self, name: &str, sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
+    fn put(&self, name: &'static str, sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
         match (self, sentinel) {
             (Some(value), _) => out.put(name, value),
             (None, Some(sentinel)) => out.put_text(name, sentinel),
