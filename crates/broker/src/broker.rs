@@ -22,6 +22,7 @@ use crate::forbidden::Forbidden;
 use crate::groups::Groups;
 use crate::locks::Locks;
 use crate::loops::{Upkeep, Wake};
+use crate::membership::Audience;
 use crate::offsets::Offsets;
 use crate::ops::send::Brand;
 use crate::rates::Rates;
@@ -44,6 +45,7 @@ pub struct Broker {
     pub(crate) counts: Counts,
     pub(crate) rates: Rates,
     pub(crate) settings: Settings,
+    pub(crate) audience: Audience,
     /// Ids for messages that come without one.
     pub(crate) ids: UniqueIds,
     /// Told to every producer, for its traces.
@@ -95,6 +97,7 @@ impl Broker {
             counts: Counts::default(),
             rates: Rates::new(now),
             settings,
+            audience: Audience::default(),
             ids: UniqueIds::new(host, std::process::id() as u16, Rng::from_entropy().next() as u32),
             region: ByteStr::from(identity.region.as_str()),
             brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),
@@ -119,8 +122,10 @@ impl Broker {
         if !problems.is_empty() {
             return Err(OpenRefused { problems });
         }
+        let config = Arc::new(config);
+        // Whoever is rung for by the topics reads the new settings.
+        self.config.store(config.clone());
         self.topics.follow(&config);
-        self.config.store(Arc::new(config));
         Ok(())
     }
 

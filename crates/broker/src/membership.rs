@@ -4,6 +4,7 @@
 //! Started by whoever runs the broker. What a name server is to be told next is decided in `news`; one task for each of
 //! them does it, so that a slow one holds up nobody. The only part of this crate with a runtime of its own.
 
+mod audience;
 mod news;
 
 use std::io;
@@ -20,6 +21,7 @@ use protocol::route::{QueryDataVersion, RegisterBroker, UnregisterBroker};
 use remoting::{CallError, Client, ClientConfig, Connection, Router};
 use stdx::{Clock, Threads, Watermark, deadline};
 
+pub(crate) use self::audience::Audience;
 use self::news::{Next, Told, next};
 use crate::Broker;
 use crate::topics::{READ, WRITE};
@@ -112,12 +114,17 @@ impl Member {
         while self.stop.get() == 0 {
             let seen = self.broker.topics.changed().get();
             let outcome = self.tell(name_server, &mut standing).await;
+            match outcome {
+                Ok(()) => self.broker.audience.heard(name_server, seen),
+                Err(_) => self.broker.audience.lost(name_server, seen),
+            }
             if std::mem::take(&mut is_first) {
                 self.spoken.advance(self.spoken.get() + 1);
             }
             let pause = note(name_server, &mut standing, outcome);
             self.rest(&mut standing, seen, pause).await;
         }
+        self.broker.audience.lost(name_server, self.broker.topics.changed().get());
         self.farewell(name_server, &standing).await;
     }
 

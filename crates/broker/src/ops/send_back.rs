@@ -123,7 +123,12 @@ impl Broker {
             body: record.body(),
             properties: properties.as_bytes(),
         };
-        Ok(self.store.append(&[Draft { queue: &queue, message }])?.end)
+        let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
+        let origin = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
+        if let Some(topic) = self.topics.get(origin) {
+            self.rates.group(topic.name(), &input.group, now).sent_back.add(1, record.body().len());
+        }
+        Ok(end)
     }
 
     /// Decides what becomes of a message that failed `reconsumed` times before.

@@ -23,6 +23,7 @@ pub(crate) async fn change_settings(
 ) -> Result<Reply<()>, Refusal> {
     tracing::info!(peer = %ctx.peer, "settings are to be changed");
     broker.change_settings(&String::from_utf8_lossy(&body), ctx.now)?;
+    broker.announced(ctx.now).await;
     Ok(Reply::ok(()))
 }
 

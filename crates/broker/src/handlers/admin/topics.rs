@@ -31,6 +31,7 @@ pub(crate) async fn set_topic(
 ) -> Result<Reply<()>, Refusal> {
     tracing::info!(topic = %request.topic, peer = %ctx.peer, "topic is to be set");
     broker.set_topic(&from_wire(request)?, ctx.now)?;
+    broker.announced(ctx.now).await;
     Ok(Reply::ok(()))
 }
 
@@ -64,6 +65,7 @@ pub(crate) async fn set_topics(
     };
     let inputs: Vec<TopicInput> = list.topic_config_list.into_iter().map(input).collect::<Result<_, _>>()?;
     broker.set_topics(&inputs, ctx.now)?;
+    broker.announced(ctx.now).await;
     Ok(Reply::ok(()))
 }
 

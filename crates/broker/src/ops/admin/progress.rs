@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How far groups have come, as operators look at it and copy it. Called by the faces of 208, 303, 308, 314, 317, 343.
-//! A queue that a group has never committed counts as unread from its first message.
+//! A queue that a group has never committed counts as unread from where the group was first seen, if it starts at the
+//! end, else from its first message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,6 +92,7 @@ impl Broker {
     ) -> OffsetWrapper {
         let found = self.store.find_queue(topic, queue);
         let committed = self.offsets.committed(group, topic, queue);
+        let committed = committed.or_else(|| self.offsets.joined(group, topic, queue));
         let reach = traffic.and_then(|traffic| traffic.reach(queue)).max(committed).unwrap_or_default();
         let end = found.as_ref().map(QueueRef::dispatched).unwrap_or_default();
         let last = committed.and_then(|committed| committed.0.checked_sub(1)).map(QueueOffset);

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::body::{MessageQueue, TopicConfig, TopicOffset, TopicStatsTable};
 use protocol::json::ObjectMap;
 use protocol::names::{BrokerName, Group, NameError, QueueId, QueueOffset, TopicName};
-use stdx::Timestamp;
+use stdx::{Timestamp, deadline};
 
 use super::attributes::{AttributesRefused, Changes};
 use super::{Page, QUEUES_MAX};
@@ -18,6 +19,9 @@ use crate::topics::{Topic, TopicRefused};
 
 /// Bits that a permission may have: inherit, write, read, priority.
 const PERMISSION_BITS: i32 = 0b1111;
+
+/// How long a change waits for the name servers to hear of it.
+const ANNOUNCED: Duration = Duration::from_secs(1);
 
 /// A topic as it is to be.
 #[derive(Clone, Debug)]
@@ -82,6 +86,14 @@ impl Broker {
     pub(crate) fn set_topics(&self, inputs: &[TopicInput], now: Timestamp) -> Result<(), SetTopicRefused> {
         inputs.iter().try_for_each(|input| self.check_topic(input))?;
         inputs.iter().try_for_each(|input| self.set_topic(input, now))
+    }
+
+    /// Waits a moment until the name servers know the topics as they are now, so that whoever made one finds it.
+    pub(crate) async fn announced(&self, now: Timestamp) {
+        let heard = self.audience.reached(self.topics.changed().get());
+        if deadline(&self.clock, now + ANNOUNCED, heard).await.is_none() {
+            tracing::debug!("a name server has not heard of a change yet");
+        }
     }
 
     fn check_topic(&self, input: &TopicInput) -> Result<(), SetTopicRefused> {
