@@ -226,8 +226,7 @@ impl Shared {
         };
         loop {
             self.session.beat(&data).await;
-            let heartbeat = self.session.config().heartbeat_interval;
-            self.session.sleep(heartbeat.min(self.session.config().route_interval)).await;
+            self.session.until_beat().await;
             self.session.refresh_routes(&[]).await;
         }
     }

@@ -14,6 +14,7 @@ use protocol::json::{self, JsonError};
 use protocol::names::{AUTO_CREATE_TOPIC, TopicName};
 use protocol::route::GetRouteInfo;
 use remoting::CallError;
+use tokio::sync::Notify;
 
 use crate::session::Session;
 
@@ -55,6 +56,8 @@ pub(crate) struct Routes {
     known: RwLock<HashMap<TopicName, Arc<Route>>>,
     /// Held while a missing route is fetched, so that a thousand first sends ask once.
     fetching: tokio::sync::Mutex<()>,
+    /// Told when an address appears that was in no route before.
+    pub(crate) new_broker: Notify,
 }
 
 impl Routes {
@@ -76,7 +79,11 @@ impl Routes {
         if known.get(topic).is_some_and(|old| **old == route) {
             return false;
         }
-        known.insert(topic.clone(), Arc::new(route));
+        let is_known = |address: &String| known.values().any(|route| route.addresses().any(|a| a == address));
+        if !route.addresses().all(is_known) {
+            self.new_broker.notify_one();
+        }
+        known.insert(topic.detached(), Arc::new(route));
         true
     }
 }

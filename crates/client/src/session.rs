@@ -171,6 +171,15 @@ impl Session {
         self.routes.each().iter().find_map(|route| route.master(broker).map(str::to_owned))
     }
 
+    /// Waits until the next heartbeat is due: after a while, or at once when a broker appears that knows nothing of us.
+    pub(crate) async fn until_beat(&self) {
+        let pause = self.config.heartbeat_interval.min(self.config.route_interval);
+        tokio::select! {
+            () = self.sleep(pause) => {}
+            () = self.routes.new_broker.notified() => {}
+        }
+    }
+
     /// Tells every broker of every known route that we live; returns how many answered.
     pub(crate) async fn beat(&self, data: &HeartbeatData) -> usize {
         let body = Bytes::from(json::to_vec(data));
@@ -219,11 +228,7 @@ impl Session {
     /// Every address in every known route, each once.
     fn brokers(&self) -> BTreeSet<String> {
         let routes = self.routes.each();
-        routes
-            .iter()
-            .flat_map(|route| route.brokers().values())
-            .flat_map(|addresses| addresses.values().cloned())
-            .collect()
+        routes.iter().flat_map(|route| route.addresses().cloned()).collect()
     }
 
     /// Closes the connections.

@@ -78,6 +78,7 @@ impl Member {
                 Some(ended) = self.workers.join_next() => self.released(ended),
                 Some(_) = self.lingering.join_next() => {}
                 () = self.group.forgotten.notified() => self.speak_up(),
+                () = self.group.session.routes().new_broker.notified() => self.due.beat = self.group.session.now(),
                 () = self.group.session.sleep(wait) => self.tick().await,
             }
         }
@@ -113,7 +114,6 @@ impl Member {
 
     async fn refresh_routes(&mut self) {
         let topics: Vec<_> = self.group.interests.keys().cloned().collect();
-        let before = self.brokers();
         let changed = self.group.session.refresh_routes(&topics).await;
         let now = self.group.session.now();
         let is_missing = topics.iter().any(|topic| self.group.session.routes().get(topic).is_none());
@@ -122,14 +122,6 @@ impl Member {
         if changed {
             self.due.rebalance = now;
         }
-        if self.brokers() != before {
-            self.due.beat = now;
-        }
-    }
-
-    fn brokers(&self) -> BTreeSet<BrokerName> {
-        let routes = self.group.session.routes().each();
-        routes.iter().flat_map(|route| route.brokers().keys().cloned()).collect()
     }
 
     async fn beat(&mut self) {

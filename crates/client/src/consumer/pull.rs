@@ -96,6 +96,8 @@ impl PullConsumer {
             let assigned = Assigned { interest: interest.clone(), position, member: 0 };
             shared.assigned.lock().insert(queue.clone(), assigned);
         }
+        // Brokers shall know the subscription too.
+        shared.session.routes().new_broker.notify_one();
         Ok(())
     }
 
@@ -191,7 +193,7 @@ impl Shared {
     async fn keep_alive(self: Arc<Shared>) {
         loop {
             self.session.beat(&self.heartbeat()).await;
-            self.session.sleep(self.session.config().heartbeat_interval).await;
+            self.session.until_beat().await;
             self.session.refresh_routes(&[]).await;
         }
     }

@@ -88,6 +88,11 @@ impl Route {
         &self.brokers
     }
 
+    /// All addresses of all brokers.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &String> {
+        self.brokers.values().flat_map(BTreeMap::values)
+    }
+
     /// True for a route made from the template topic.
     pub(crate) fn is_borrowed(&self) -> bool {
         self.is_borrowed

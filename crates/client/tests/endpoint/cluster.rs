@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -30,7 +31,9 @@ impl Cluster {
     pub(crate) async fn find() -> Option<Cluster> {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let Ok(name_servers) = std::env::var("KIRUNA_TEST_NAMESRV") else {
-            eprintln!("SKIPPED: KIRUNA_TEST_NAMESRV names no cluster to test against");
+            // Written past the test harness, which keeps the output of tests that pass to itself.
+            let said = "SKIPPED: KIRUNA_TEST_NAMESRV names no cluster to test against\n";
+            std::io::stderr().write_all(said.as_bytes()).unwrap();
             return None;
         };
         let admin = Admin::start(ClientConfig::new(&name_servers)).await.unwrap();
