@@ -83,15 +83,21 @@ fn from_wire(header: SendHeader, body: Bytes, ctx: &Ctx, broker: &Broker) -> Sen
     }
 }
 
-fn to_wire(sent: Sent, broker: &Broker) -> Reply<SendReply> {
-    let mut ids = String::with_capacity(sent.starts.len() * 33);
-    for offset in &sent.starts {
+/// The ids of all messages, joined by commas.
+fn message_ids(sent: &Sent) -> ByteStr {
+    let digits = if sent.store_host.ip().to_canonical().is_ipv6() { 56 } else { 32 };
+    // Exactly as long as it gets: a text with room to spare is copied when it becomes shared.
+    let mut ids = String::with_capacity(sent.starts().len() * (digits + 1) - 1);
+    for offset in sent.starts() {
         let comma = if ids.is_empty() { "" } else { "," };
-        write!(ids, "{comma}{}", OffsetId { host: sent.store_host, offset: *offset })
-            .expect("text takes text");
+        write!(ids, "{comma}{}", OffsetId { host: sent.store_host, offset }).expect("text takes text");
     }
+    ByteStr::from(ids)
+}
+
+fn to_wire(sent: Sent, broker: &Broker) -> Reply<SendReply> {
     let header = SendReply {
-        message_id: ByteStr::from(ids),
+        message_id: message_ids(&sent),
         queue: sent.queue,
         queue_offset: sent.queue_offset,
         transaction_id: sent.unique,

@@ -62,9 +62,11 @@ pub struct SendInput {
 /// Messages that are stored.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Where each record lies, in order.
-    pub starts: Vec<LogOffset>,
-    /// Where the client reached us: with `starts` it makes the message ids.
+    /// Where the first record lies.
+    pub start: LogOffset,
+    /// Where those of the other messages of a batch lie, in order.
+    pub rest: Vec<LogOffset>,
+    /// Where the client reached us: with these places it makes the message ids.
     pub store_host: SocketAddr,
     /// The queue that the messages are for, even if they wait elsewhere first.
     pub queue: QueueId,
@@ -74,6 +76,14 @@ pub struct Sent {
     pub unique: Option<ByteStr>,
     /// How far the promise has come.
     pub settled: Settled,
+}
+
+impl Sent {
+    /// Returns where each record lies, in order.
+    pub fn starts(&self) -> impl ExactSizeIterator<Item = LogOffset> + '_ {
+        let at = |index: usize| index.checked_sub(1).map_or(self.start, |index| self.rest[index]);
+        (0..self.rest.len() + 1).map(at)
+    }
 }
 
 /// Why messages were not stored.
@@ -207,7 +217,8 @@ impl Broker {
         let appended = self.store.append(&[Draft { queue: &place.queue, message }])?;
         self.count_sent(topic, 1, &appended, now);
         let sent = Sent {
-            starts: vec![appended.start],
+            start: appended.start,
+            rest: Vec::new(),
             store_host: input.store_host,
             queue: place.told,
             queue_offset: appended.first_queue_offset,

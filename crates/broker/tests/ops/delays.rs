@@ -25,7 +25,7 @@ fn a_message_waits_for_its_level() {
     world.pass(Duration::from_millis(1));
     let delivered = &world.records("orders", 2)[0];
     assert_eq!((delivered.body.as_str(), delivered.stored_at.0 - T0.0), ("later", 5_000));
-    let properties: Vec<String> = delivered.properties.iter().map(|(name, _)| name.clone()).collect();
+    let properties: Vec<String> = delivered.properties.keys().cloned().collect();
     expect!["CLUSTER MSG_REGION REAL_QID REAL_TOPIC TAGS TRACE_ON UNIQ_KEY"].assert_eq(&properties.join(" "));
     world.pass(Duration::from_secs(100));
     assert_eq!(world.bodies("orders", 2), ["later"], "once");

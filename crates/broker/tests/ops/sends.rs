@@ -24,7 +24,7 @@ fn a_message_gets_what_the_broker_adds_and_keeps_the_rest() {
     assert_eq!((sent.queue.0, sent.queue_offset.0, sent.settled), (2, 0, Settled::Done));
     assert_eq!(sent.unique.as_deref(), Some("U1"));
     let record = &world.records("orders", 2)[0];
-    assert_eq!((record.body.as_str(), record.offset, record.log), ("hi", 0, sent.starts[0].0));
+    assert_eq!((record.body.as_str(), record.offset, record.log), ("hi", 0, sent.start.0));
     let properties: Vec<String> =
         record.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
     expect!["CLUSTER=DefaultCluster MSG_REGION=DefaultRegion TAGS=a TRACE_ON=true UNIQ_KEY=U1"]
@@ -165,11 +165,11 @@ fn a_batch_becomes_consecutive_messages() {
     let sent = world
         .send(SendInput { body, batch: true, properties: whole, ..input("orders", 1, &[], "") })
         .expect("it is stored");
-    assert_eq!((sent.queue_offset.0, sent.starts.len()), (1, 3));
+    assert_eq!((sent.queue_offset.0, sent.starts().len()), (1, 3));
     let records = world.records("orders", 1);
     let rows: Vec<(u64, &str, u64)> =
         records[1..].iter().map(|r| (r.offset, r.body.as_str(), r.log)).collect();
-    let starts: Vec<u64> = sent.starts.iter().map(|start| start.0).collect();
+    let starts: Vec<u64> = sent.starts().map(|start| start.0).collect();
     assert_eq!(rows, [(1, "one", starts[0]), (2, "two", starts[1]), (3, "three", starts[2])]);
     assert_eq!((records[1].property("KEYS"), records[1].property("UNIQ_KEY")), ("k1", "A"));
     assert_eq!((records[2].property("INSTANCE_ID"), records[2].property("UNIQ_KEY").len()), ("ns", 32));

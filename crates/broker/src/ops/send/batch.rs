@@ -37,7 +37,8 @@ impl Broker {
         let appended = self.store.append(&drafts)?;
         self.count_sent(topic, letters.len(), &appended, now);
         let sent = Sent {
-            starts: appended.starts().collect(),
+            start: appended.start,
+            rest: appended.starts().skip(1).collect(),
             store_host: input.store_host,
             queue: told,
             queue_offset: appended.first_queue_offset,

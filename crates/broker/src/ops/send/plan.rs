@@ -57,7 +57,8 @@ mod tests {
         let rule = |max, in_order| Some(RetryRule { max, in_order });
         let delayed = |level| Ok(Route::Delayed(levels.clamp(level).expect("a level")));
         let delay = |level: i64| format!("DELAY\u{1}{level}\u{2}");
-        let rows: [(&str, Option<RetryRule>, i32, Result<Route, SendRefused>); 12] = [
+        type Row<'a> = (&'a str, Option<RetryRule>, i32, Result<Route, SendRefused>);
+        let rows: [Row<'_>; 12] = [
             ("", None, 0, Ok(Route::Direct)),
             (&delay(3), None, 0, delayed(3)),
             (&delay(99), None, 0, delayed(18)),
