@@ -6,7 +6,7 @@
 //! Layout: `docs/format/queue.md`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -86,6 +86,8 @@ pub(crate) struct Arena {
     starts: Vec<u32>,
     shape: ArenaShape,
     files: Box<[OnceLock<ArenaFile>]>,
+    /// How many files there are, for finding one without a lock.
+    open: AtomicUsize,
     space: Mutex<Space>,
 }
 
@@ -131,6 +133,7 @@ impl Arena {
             starts: starts(shape),
             shape,
             files: (0..FILES_MAX).map(|_| OnceLock::new()).collect(),
+            open: AtomicUsize::new(count),
             space: Mutex::new(Space { buddy: unused(shape, 0), withheld: Vec::new(), count: 0 }),
         };
         if count >= arena.starts.len() {
@@ -252,7 +255,8 @@ impl Arena {
     }
 
     fn locate(&self, part: Part, slot: u32) -> (&ArenaFile, usize) {
-        let index = self.starts.partition_point(|&start| start <= part.unit) - 1;
+        let starts = &self.starts[..self.open.load(Ordering::Acquire)];
+        let index = starts.partition_point(|&start| start <= part.unit) - 1;
         let file = self.files[index].get().expect("parts lie in files that exist");
         (file, (part.unit - self.starts[index]) as usize * UNIT_BYTES + slot as usize * Entry::LEN)
     }
@@ -266,6 +270,7 @@ impl Arena {
         assert!(self.files[index].set(file).is_ok(), "arena files are made once");
         space.buddy.grow(self.starts[index + 1] - self.starts[index]);
         space.count += 1;
+        self.open.store(space.count, Ordering::Release);
         Ok(())
     }
 

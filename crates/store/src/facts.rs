@@ -13,7 +13,7 @@ use protocol::names::LogOffset;
 
 pub(crate) mod change;
 
-pub use change::{FactChange, FactKind, encode};
+pub use change::{FactChange, FactKind};
 
 /// The topic of facts records; its only queue is 0.
 pub const FACTS_TOPIC: &str = "rmq_sys_kiruna_facts";

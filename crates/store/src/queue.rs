@@ -159,7 +159,10 @@ impl Queue {
         arena.write(part, slot, entry);
         state.anchor = entry.log;
         let next = offset.0 + 1;
-        self.next.fetch_max(next, Ordering::AcqRel);
+        if self.next.load(Ordering::Acquire) < next {
+            // Only a replay finds offsets that this process did not assign.
+            self.next.fetch_max(next, Ordering::AcqRel);
+        }
         self.dispatched.store(next, Ordering::Release);
         Ok(!std::mem::replace(&mut state.is_dirty, true))
     }

@@ -154,6 +154,7 @@ impl Queues {
     }
 
     /// Queues in the table, those of leaving topics included.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }

@@ -33,7 +33,6 @@ mod usage;
 mod verify;
 
 pub use error::ViewError;
-pub use load::ViewsOpened;
 use marks::Marks;
 use save::Saver;
 pub use usage::ViewsUsage;
@@ -41,23 +40,23 @@ pub use verify::Difference;
 
 /// Where the views live and how large they may get.
 #[derive(Clone, Debug)]
-pub struct ViewsConfig {
+pub(crate) struct ViewsConfig {
     /// Their directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// How the queue arena grows; a directory keeps the shape it was made with.
-    pub arena: ArenaShape,
+    pub(crate) arena: ArenaShape,
     /// Key entries in memory from which a checkpoint seals them into a run.
-    pub run_entries: usize,
+    pub(crate) run_entries: usize,
     /// Queues that may exist.
-    pub queue_limit: usize,
+    pub(crate) queue_limit: usize,
     /// Bytes of changes behind a full checkpoint that are always fine; beyond them a new full one is written when
     /// the changes outweigh the old.
-    pub delta_bytes: u64,
+    pub(crate) delta_bytes: u64,
 }
 
 impl ViewsConfig {
     /// The usual sizes.
-    pub fn new(dir: impl Into<PathBuf>) -> ViewsConfig {
+    pub(crate) fn new(dir: impl Into<PathBuf>) -> ViewsConfig {
         ViewsConfig {
             dir: dir.into(),
             arena: ArenaShape::default(),
@@ -80,7 +79,7 @@ pub struct Arrival {
 }
 
 /// The views of one log.
-pub struct Views {
+pub(crate) struct Views {
     config: ViewsConfig,
     disk: Arc<dyn Disk>,
     queues: Queues,
@@ -222,6 +221,7 @@ impl Views {
     }
 
     /// Records below this are in the views.
+    #[cfg(test)]
     pub(crate) fn applied(&self) -> LogOffset {
         self.applied.lock().upto
     }

@@ -57,28 +57,28 @@ pub(crate) struct Change<'a> {
 /// Why a body is no list of changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("facts record is unreadable at byte {at}: {what}")]
-pub struct FactsError {
+pub(crate) struct FactsError {
     /// Where decoding stopped.
-    pub at: usize,
+    pub(crate) at: usize,
     /// What was wrong.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
 }
 
 /// The longest key, in bytes.
-pub const KEY_MAX: usize = u16::MAX as usize;
+pub(crate) const KEY_MAX: usize = u16::MAX as usize;
 const VERSION: u8 = 1;
 const REMOVED: u8 = 0;
 const PRESENT: u8 = 1;
 
-/// Writes the body of a facts record. Keys longer than [`KEY_MAX`] are the caller's mistake.
-pub fn encode(changes: &[FactChange]) -> Vec<u8> {
+/// Writes the body of a facts record. The caller has refused keys longer than [`KEY_MAX`].
+pub(crate) fn encode(changes: &[FactChange]) -> Vec<u8> {
     let len = |change: &FactChange| 8 + change.key.len() + change.value.as_ref().map_or(0, Vec::len);
     let mut body = Vec::with_capacity(1 + changes.iter().map(len).sum::<usize>());
     body.push(VERSION);
     for change in changes {
-        let key_len = u16::try_from(change.key.len()).expect("keys of facts are capped by their writers");
+        assert!(change.key.len() <= KEY_MAX, "keys of facts are capped by their writers");
         body.push(change.kind.0);
-        body.extend(key_len.to_be_bytes());
+        body.extend((change.key.len() as u16).to_be_bytes());
         body.extend(&change.key);
         match &change.value {
             None => body.push(REMOVED),

@@ -31,7 +31,7 @@ impl Queue {
     ) -> QueueOffset {
         let first = self.first.load(Ordering::Acquire);
         let end = self.dispatched.load(Ordering::Acquire);
-        let mut is_past = |entry_time: Option<Timestamp>| match (entry_time, boundary) {
+        let is_past = |entry_time: Option<Timestamp>| match (entry_time, boundary) {
             (None, _) => false,
             (Some(stored), Boundary::Lower) => stored >= time,
             (Some(stored), Boundary::Upper) => stored > time,

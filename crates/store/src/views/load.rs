@@ -17,25 +17,26 @@ use crate::checkpoint::item::{Commit, Item, Items};
 use crate::checkpoint::{self, CheckpointFile, Found};
 use crate::disk::Disk;
 use crate::facts::Facts;
+use crate::keys::hash::Seeded;
 use crate::keys::{KeyEntry, Keys, run};
 use crate::queue::QueueRef;
 use crate::queues::Queues;
 
 /// How the views came up.
 #[derive(Debug, Default)]
-pub struct ViewsOpened {
+pub(crate) struct ViewsOpened {
     /// The replay begins here.
-    pub resume: LogOffset,
+    pub(crate) resume: LogOffset,
     /// True when a checkpoint was taken over.
-    pub from_checkpoint: bool,
+    pub(crate) from_checkpoint: bool,
     /// Bytes of an unfinished checkpoint that were cut; usual after a crash.
-    pub torn: u64,
+    pub(crate) torn: u64,
     /// Why a checkpoint that was there is not used.
-    pub damage: Option<String>,
+    pub(crate) damage: Option<String>,
 }
 
 impl Views {
-    /// Opens the views of a log that starts at `log_start`. Replay goes on from [`ViewsOpened::resume`].
+    /// Opens the views of a log that starts at `log_start`. Replay goes on from [`ViewsOpened`].
     pub(crate) fn open(
         config: ViewsConfig,
         disk: &Arc<dyn Disk>,
@@ -76,6 +77,8 @@ impl Views {
             // The log was cut after the last checkpoint, or while a crash came in between.
             views.retain(log_start);
         }
+        let ViewsOpened { resume, from_checkpoint, torn, .. } = &opened;
+        tracing::info!(offset = resume.0, from_checkpoint, torn, "views opened");
         Ok((views, opened))
     }
 
@@ -101,7 +104,7 @@ impl Views {
             arena: Arena::open(&config.dir, disk, config.arena, 0)?,
             keys: Keys::new(&config.dir, disk),
             facts: Facts::default(),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             withheld: Vec::new(),
             runs: Vec::new(),
             entries: Vec::new(),
@@ -140,7 +143,7 @@ struct Loader {
     arena: Arena,
     keys: Keys,
     facts: Facts,
-    slots: HashMap<u64, QueueRef>,
+    slots: HashMap<u64, QueueRef, Seeded>,
     /// Parts that frames behind the full checkpoint gave up; the full one still names them.
     withheld: Vec<Part>,
     runs: Vec<u64>,
@@ -163,7 +166,7 @@ impl Loader {
             arena: Arena::open(&config.dir, disk, found.shape, 0)?,
             keys: Keys::new(&config.dir, disk),
             facts: Facts::default(),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             withheld: Vec::new(),
             runs: Vec::new(),
             entries: Vec::new(),

@@ -11,7 +11,8 @@ use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
 
-use super::{Views, ViewsConfig, ViewsOpened};
+use super::load::ViewsOpened;
+use super::{Views, ViewsConfig};
 use crate::arena::ArenaShape;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;

@@ -36,6 +36,8 @@ const BATCH: usize = 1024;
 impl Views {
     /// Compares these views with `replayed`, which saw the same log; answers at most `limit` differences.
     pub(crate) fn compare(&self, replayed: &Views, limit: usize) -> Result<Vec<Difference>, ViewError> {
+        self.check()?;
+        replayed.check()?;
         let mut found = Differences { list: Vec::new(), limit };
         self.compare_queues(replayed, &mut found);
         self.compare_facts(replayed, &mut found);
