@@ -35,6 +35,8 @@ pub struct Opened {
     pub end: LogOffset,
     /// Where the views' checkpoint stood, and the walk began.
     pub resumed: LogOffset,
+    /// Why the views' checkpoint was not used, if it was not: the whole log was walked instead.
+    pub checkpoint_damage: Option<String>,
     /// Records walked and applied.
     pub replayed: u64,
     /// Bytes that only stages held.
@@ -161,6 +163,12 @@ impl Ground<'_> {
         Ok((at, last_stored))
     }
 
+    /// Makes `from..to` lasting.
+    pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut touched = self.segments.iter().filter(|segment| segment.base < to && segment.end() > from);
+        touched.try_for_each(|segment| self.files.get(segment)?.sync_data())
+    }
+
     /// Erases everything from `end` on.
     pub(crate) fn cut(&self, end: u64, opened: &mut Opened) -> io::Result<()> {
         for segment in self.segments.iter().filter(|segment| segment.end() > end) {
@@ -240,7 +248,7 @@ impl<'a> Reader<'a> {
         if let Some(head) = self.rest(at).first_chunk::<4>() {
             size = u32::from_be_bytes(*head) as usize;
         }
-        if size >= record::MIN_LEN && size <= record::MAX_LEN && size as u64 <= room {
+        if (record::MIN_LEN..=record::MAX_LEN).contains(&size) && size as u64 <= room {
             self.fill(at, size)?;
         }
         Ok(match record::scan(self.rest(at)) {

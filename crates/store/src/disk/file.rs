@@ -113,7 +113,7 @@ impl Disk for FileDisk {
     fn open_tape(&self, path: &Path) -> io::Result<Tape> {
         let file = open(path, OpenMode::Write)?;
         let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        if len < TAPE_HEADER || len > MAX_TAPE {
+        if !(TAPE_HEADER..=MAX_TAPE).contains(&len) {
             return Err(at(
                 path,
                 io::Error::new(io::ErrorKind::InvalidData, format!("{len} bytes are no tape")),

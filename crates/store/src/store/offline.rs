@@ -108,6 +108,10 @@ impl Store {
         };
         // Up to the checkpoint both must agree; behind it only the log speaks.
         let at = ground.walk(start.0, Some(resume.0), &mut opened, apply).map_err(reading)?.0;
+        views.check()?;
+        // Entries below the start may linger in a checkpoint that is older than the last removal.
+        views.retain(start);
+        replayed.retain(start);
         let differences = views.compare(&replayed, DIFFERENCES)?;
         let (end, _) = ground.walk(at, None, &mut opened, |_, _| io::Result::Ok(())).map_err(reading)?;
         drop(replayed);

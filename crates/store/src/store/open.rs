@@ -92,6 +92,9 @@ impl Store {
     }
 }
 
+/// Records between two looks at how much the views hold in memory.
+const CHECK_EACH: u64 = 1 << 14;
+
 struct Recovered {
     segments: Vec<segment::Segment>,
     views: Views,
@@ -151,12 +154,20 @@ fn replay(
     if let Some(damage) = &from.damage {
         tracing::warn!(damage, "the views are built anew from the log");
     }
-    opened.resumed = from.resume;
+    tracing::debug!(?from, "views opened");
+    (opened.resumed, opened.checkpoint_damage) = (from.resume, from.damage);
     let is_inside = from.resume.0 <= ground.end() && known_end.is_none_or(|end| from.resume.0 <= end);
     if !is_inside {
         return Ok(None);
     }
+    let mut count = 0u64;
     let walked = ground.walk(from.resume.0, known_end, opened, |record, at| {
+        count += 1;
+        // A long replay does not gather all of its changes in memory.
+        if count.is_multiple_of(CHECK_EACH) && views.wants_checkpoint() {
+            ground.sync(from.resume.0, at.0)?;
+            views.checkpoint(at).map_err(WalkError::Views)?;
+        }
         views.apply(record, at, None).map_err(WalkError::Views)
     });
     let (end, last_stored) = walked.map_err(|e| match e {

@@ -208,10 +208,14 @@ impl Store {
                 Err(_) => return false,
             }
         }
+        let carried_to = tail.end;
         drop(tail);
         if !carried.is_empty() {
             while self.drain_step() > 0 {}
             self.flush_step();
+            if self.marks.durable.get() < carried_to {
+                return false;
+            }
         }
         let removed = match self.met(self.log.remove_first()) {
             Ok(Some(start)) => start,
