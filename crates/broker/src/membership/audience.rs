@@ -59,8 +59,9 @@ mod tests {
     fn everybody_who_answers_is_waited_for() {
         let audience = Audience::default();
         assert!(is_reached(&audience, 9), "there is nobody to wait for");
-        audience.heard("one", 3);
+        audience.heard("one", 2);
         audience.heard("two", 2);
+        audience.heard("one", 3);
         assert!(is_reached(&audience, 2) && !is_reached(&audience, 3));
         audience.lost("two", 4);
         assert!(is_reached(&audience, 3) && !is_reached(&audience, 4));
