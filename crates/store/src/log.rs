@@ -30,6 +30,13 @@ pub(crate) enum Access {
     Device,
 }
 
+/// Bytes of the log.
+pub(crate) struct Part {
+    pub(crate) bytes: Bytes,
+    /// True when a disk may have changed them since they were written.
+    pub(crate) is_from_file: bool,
+}
+
 pub(crate) struct Log {
     files: OpenFiles,
     stages: Stages,
@@ -180,26 +187,28 @@ impl Log {
 
     /// Bytes from `from` up to `to` or to the next place where memory and files meet, at least one. When `from`
     /// and `to` are the ends of records, so is the end of what is returned.
-    pub(crate) fn part(&self, from: u64, to: u64, access: Access) -> Result<Bytes, ReadError> {
+    pub(crate) fn part(&self, from: u64, to: u64, access: Access) -> Result<Part, ReadError> {
         let stage = self.stages.from(from);
         if let Some(stage) = &stage
             && stage.base() <= from
         {
             let range = stage.at(from)..stage.at(to.min(stage.limit()));
             let is_pressed = self.stages.is_pressed();
-            return Ok(if is_pressed {
+            let bytes = if is_pressed {
                 Bytes::copy_from_slice(&stage.tape().bytes()[range])
             } else {
                 stage.tape().lease(range)
-            });
+            };
+            return Ok(Part { bytes, is_from_file: false });
         }
         let (segment, to) = self.in_file(from, to, stage)?;
-        self.read_file(&segment, from, (to - from) as usize, access)
+        let bytes = self.read_file(&segment, from, (to - from) as usize, access)?;
+        Ok(Part { bytes, is_from_file: true })
     }
 
     /// Exactly `from..from + len`, which is one record.
     pub(crate) fn slice(&self, from: u64, len: usize, access: Access) -> Result<Bytes, ReadError> {
-        match self.part(from, from + len as u64, access)? {
+        match self.part(from, from + len as u64, access)?.bytes {
             bytes if bytes.len() == len => Ok(bytes),
             bytes => Err(damaged(from, format!("{} of {len} bytes are there", bytes.len()))),
         }

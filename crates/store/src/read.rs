@@ -4,15 +4,18 @@
 //! A read that may not wait answers [`ReadError::Cold`] when its first message is neither in a stage nor cached by
 //! the system; the caller then asks the store's readers.
 //! Invariants: nothing at or past `dispatched` is returned; a message whose tag hash fits but whose tag does not is
-//! left out; the first message that fits is returned whatever its size; `next` is past everything looked at.
+//! left out, and so is one that a disk damaged; the first message that fits is returned whatever its size; `next` is past everything looked at.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use protocol::filter::Filter;
-use protocol::names::{LogOffset, QueueOffset};
+use protocol::names::QueueOffset;
 use protocol::record::Record;
 
+use crate::dispatch;
 use crate::error::ReadError;
-use crate::log::{Access, Log};
+use crate::log::{Access, Log, Part};
 use crate::queue::{Entry, QueueRef};
 use crate::views::Views;
 
@@ -163,7 +166,7 @@ impl Gather<'_> {
         while dealt < entries.len() && !self.is_full() {
             let (passed, run) = self.next_run(&entries[dealt..]);
             let Some(run) = run else { return (dealt + passed, Ok(())) };
-            if let Err(e) = self.fetch(&run) {
+            if let Err(e) = self.fetch(&run, &entries[dealt + passed..dealt + run.upto]) {
                 return (dealt + passed, Err(e));
             }
             dealt += run.upto;
@@ -191,10 +194,10 @@ impl Gather<'_> {
         (passed, (run.count > 0).then_some(run))
     }
 
-    /// Adds all of a run or, on an error, nothing.
-    fn fetch(&mut self, run: &Run) -> Result<(), ReadError> {
+    /// Adds all of a run or, on an error, nothing. `entries` are those of the run.
+    fn fetch(&mut self, run: &Run, entries: &[Entry]) -> Result<(), ReadError> {
         let (slices, count, bytes) = (self.out.len(), self.count, self.bytes);
-        let outcome = self.fetch_parts(run);
+        let outcome = self.fetch_parts(run, entries);
         if outcome.is_err() {
             self.out.truncate(slices);
             (self.count, self.bytes) = (count, bytes);
@@ -202,26 +205,24 @@ impl Gather<'_> {
         outcome
     }
 
-    fn fetch_parts(&mut self, run: &Run) -> Result<(), ReadError> {
+    fn fetch_parts(&mut self, run: &Run, mut entries: &[Entry]) -> Result<(), ReadError> {
         let mut at = run.start;
         while at < run.end {
             let part = self.part(at, run.end)?;
-            let len = part.len();
-            match self.filter {
-                Filter::All => self.out.push(part),
-                _ => self.keep_matching(at, &part)?,
+            let end = at + part.bytes.len() as u64;
+            let (inside, behind) = entries.split_at(entries.partition_point(|entry| entry.log.0 < end));
+            if part.is_from_file || !matches!(self.filter, Filter::All) {
+                self.keep_some(at, &part, inside);
+            } else {
+                self.keep(part.bytes, inside.len());
             }
-            at += len as u64;
-        }
-        if matches!(self.filter, Filter::All) {
-            self.count += run.count;
-            self.bytes += (run.end - run.start) as usize;
+            (at, entries) = (end, behind);
         }
         Ok(())
     }
 
     /// Bytes from `at` up to `end` or less, from what is leased already where that is possible.
-    fn part(&mut self, at: u64, end: u64) -> Result<Bytes, ReadError> {
+    fn part(&mut self, at: u64, end: u64) -> Result<Part, ReadError> {
         let covers = |held: &Option<(u64, Bytes)>| {
             held.as_ref().is_some_and(|(start, bytes)| *start <= at && end <= start + bytes.len() as u64)
         };
@@ -232,28 +233,58 @@ impl Gather<'_> {
         }
         match &self.held {
             Some((start, bytes)) if covers(&self.held) => {
-                Ok(bytes.slice((at - start) as usize..(end - start) as usize))
+                let bytes = bytes.slice((at - start) as usize..(end - start) as usize);
+                Ok(Part { bytes, is_from_file: false })
             }
             _ => self.log.part(at, end, self.access),
         }
     }
 
-    /// Looks into each record: an entry's hash is not proof enough.
-    fn keep_matching(&mut self, at: u64, part: &Bytes) -> Result<(), ReadError> {
-        let mut pos = 0;
-        while pos < part.len() {
-            let record = Record::parse(&part[pos..]).map_err(|e| ReadError::Damaged {
-                at: LogOffset(at + pos as u64),
-                why: e.to_string().into(),
-            })?;
-            let end = pos + record.len();
-            if self.filter.by_record(&record) {
-                self.out.push(part.slice(pos..end));
-                self.count += 1;
-                self.bytes += record.len();
+    fn keep(&mut self, bytes: Bytes, count: usize) {
+        self.count += count;
+        self.bytes += bytes.len();
+        self.out.push(bytes);
+    }
+
+    /// Looks into each record. An entry's hash is not proof enough for a filter; and what a disk damaged is passed
+    /// over like a message that was lost, because a consumer could neither read it nor get past it.
+    fn keep_some(&mut self, at: u64, part: &Part, entries: &[Entry]) {
+        let (mut kept, mut count) = (0..0, 0);
+        for entry in entries {
+            let start = (entry.log.0 - at) as usize;
+            let range = start..start + entry.size as usize;
+            if !self.wants(entry, &part.bytes[range.clone()], part.is_from_file) {
+                continue;
             }
-            pos = end;
+            if kept.end != range.start {
+                self.keep_range(&part.bytes, std::mem::replace(&mut kept, range.start..range.start), count);
+                count = 0;
+            }
+            kept.end = range.end;
+            count += 1;
         }
-        Ok(())
+        self.keep_range(&part.bytes, kept, count);
+    }
+
+    fn keep_range(&mut self, bytes: &Bytes, range: Range<usize>, count: usize) {
+        if !range.is_empty() {
+            self.keep(bytes.slice(range), count);
+        }
+    }
+
+    fn wants(&self, entry: &Entry, bytes: &[u8], is_from_file: bool) -> bool {
+        let checked = Record::parse(bytes).map_err(|e| e.to_string()).and_then(|record| {
+            if is_from_file {
+                dispatch::check(&record, entry.log.0)?;
+            }
+            Ok(record)
+        });
+        match checked {
+            Ok(record) => self.filter.by_record(&record),
+            Err(why) => {
+                tracing::warn!(offset = entry.log.0, why, "a damaged message is passed over");
+                false
+            }
+        }
     }
 }

@@ -90,6 +90,42 @@ fn every_cut_of_the_last_segment_leaves_what_is_whole() {
 }
 
 #[test]
+fn damage_behind_the_checkpoint_is_passed_over_by_reads() {
+    let disk = SimDisk::new(1);
+    let starts = written(&disk);
+    for (lost, at) in [(0, starts[0] + 5), (7, starts[7] + 200), (12, starts[12] + 30)] {
+        let disk = disk.kill();
+        damage(&disk, at, |bytes| bytes[..3].fill(0x5A));
+        let (found, opened, next) = offsets(&disk);
+        assert_eq!(opened.replayed, 0, "the views are not rebuilt for it");
+        assert_eq!(found, (0..40).filter(|n| *n != lost).collect::<Vec<_>>());
+        assert_eq!(next, 40);
+        let seen = store::Store::verify(std::path::Path::new(DIR), disk.kill().shared()).unwrap();
+        assert_eq!(seen.damaged.len(), 1, "{seen:?}");
+        assert_eq!(seen.differences.len(), 1, "{seen:?}");
+    }
+}
+
+#[test]
+fn the_tools_agree_about_a_sound_store() {
+    let disk = SimDisk::new(1);
+    written(&disk);
+    let dir = std::path::Path::new(DIR);
+    let seen = store::Store::verify(dir, disk.shared()).unwrap();
+    assert_eq!((seen.records, seen.damaged.len(), seen.differences.len()), (40, 0, 0), "{seen:?}");
+    let inspected = store::Store::inspect(dir, disk.shared()).unwrap();
+    assert_eq!(inspected.segments.iter().map(|segment| segment.records).sum::<u64>(), 40);
+    assert_eq!(inspected.segments.iter().filter(|segment| !segment.damaged.is_empty()).count(), 0);
+    assert_eq!(inspected.views.entries, 40);
+    let (found, _, next) = offsets(&disk);
+    assert_eq!((found.len(), next), (40, 40), "looking changed nothing");
+    assert!(matches!(
+        open(&disk, small(Durability::Disk)).and_then(|_running| store::Store::inspect(dir, disk.shared())),
+        Err(OpenError::Locked { .. })
+    ));
+}
+
+#[test]
 fn a_lost_segment_is_a_hole() {
     let disk = SimDisk::new(1);
     let starts = written(&disk);
