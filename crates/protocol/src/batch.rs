@@ -2,6 +2,7 @@
 //! Sans-IO. The body of a batch (320): messages of one queue, one behind the other. Clients write it, brokers take it
 //! apart, consumers take inner batches apart. Layout: `docs/format/batch.md`.
 //! Invariant: a unit never reaches past the body, and every byte of the body belongs to a unit.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use bytes::BufMut;
 
@@ -35,9 +36,9 @@ pub fn encode(unit: &Unit<'_>, out: &mut Vec<u8>) -> Result<(), BatchError> {
     if properties > i16::MAX as usize {
         return Err(BatchError::TooLong { part: "properties", len: properties });
     }
-    let size = i32::try_from(FIXED + body + properties)
-        .map_err(|_| BatchError::TooLong { part: "body", len: body })?;
-    out.reserve(FIXED + body + properties);
+    let whole = FIXED.saturating_add(properties).saturating_add(body);
+    let size = i32::try_from(whole).map_err(|_| BatchError::TooLong { part: "body", len: body })?;
+    out.reserve(whole);
     out.put_i32(size);
     out.put_bytes(0, 8);
     out.put_i32(unit.flag);
@@ -61,7 +62,7 @@ pub fn units(body: &[u8]) -> impl Iterator<Item = Result<Unit<'_>, BatchError>> 
         if unit.is_err() {
             cursor.rest = &[];
         }
-        cursor.unit += 1;
+        cursor.unit = cursor.unit.saturating_add(1);
         Some(unit)
     })
 }
@@ -105,6 +106,7 @@ impl<'a> Cursor<'a> {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -3,6 +3,7 @@
 //! Clients compress bodies and undo it; servers look inside only for registrations and inner batches.
 //! Invariants: output never grows past the cap that the caller gives, and buffers that a decoder needs besides are at
 //! most 16 MiB or that cap; damaged input gives an error.
+#![deny(clippy::indexing_slicing)]
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -127,6 +128,7 @@ fn read_capped(codec: Codec, mut source: impl Read, cap: usize) -> Result<Vec<u8
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

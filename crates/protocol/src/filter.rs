@@ -2,6 +2,7 @@
 //! Sans-IO. What a consumer wants of a topic, compiled once. Broker and client make filters, the store asks them.
 //! Asked twice: by the consume-queue entry, which costs nothing and may err on the side of "yes", then by the record,
 //! which is exact. Invariant: a record that passes also passes by its entry.
+#![deny(clippy::indexing_slicing)]
 
 mod tag;
 

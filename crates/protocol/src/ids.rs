@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. Message ids as text: the offset id, which says where a record lies, and the unique id, which its sender made.
 //! Both are upper-case hexadecimal, 32 digits with an IPv4 address and 56 with an IPv6 one.
+#![deny(clippy::indexing_slicing)]
 
 mod unique;
 

@@ -5,6 +5,7 @@
 //! The compressed form is a zlib stream of: length and JSON of the data version; number of topics, each a length and a
 //! line of text; length and JSON of the filter servers; number of static topics, each a length and JSON. Lengths and
 //! numbers take four bytes. Brokers before 5.0 leave out the static topics.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 
@@ -107,9 +108,9 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn take(&mut self, part: &'static str, len: usize) -> Result<&'a [u8], RegisterError> {
         let short = RegisterError::Short { part, at: self.at, len: self.bytes.len() };
-        let end = self.at.checked_add(len);
-        let taken = end.and_then(|end| self.bytes.get(self.at..end)).ok_or(short)?;
-        self.at += len;
+        let Some(end) = self.at.checked_add(len) else { return Err(short) };
+        let taken = self.bytes.get(self.at..end).ok_or(short)?;
+        self.at = end;
         Ok(taken)
     }
 

@@ -2,6 +2,7 @@
 //! Sans-IO. Reads standard JSON and fastjson's dialect straight into serde types, borrowing text where it can.
 //! Called by `json` only. Invariants: `at` never passes the end and always stands on a character boundary; nesting
 //! is counted on every way down, so no input exhausts the stack.
+#![deny(clippy::indexing_slicing)]
 
 mod text;
 

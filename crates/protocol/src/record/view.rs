@@ -2,6 +2,7 @@
 //! Sans-IO. Borrowed views over records that lie in memory: one record, what stands next in a log, a pull body.
 //! Called by everyone who reads messages. Allocates nothing and never trusts a length before it was compared with
 //! the slice it came in.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -65,7 +66,7 @@ impl<'a> Record<'a> {
         let properties_len = i16::from_be_bytes(cursor.chunk("properties")?);
         let properties = cursor.part("properties", properties_len.into())?;
         if !cursor.rest.is_empty() {
-            return Err(RecordError::Sum { size, parts: size - cursor.rest.len() });
+            return Err(RecordError::Sum { size, parts: size.saturating_sub(cursor.rest.len()) });
         }
         Ok(Record {
             raw,
