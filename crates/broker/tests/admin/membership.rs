@@ -111,7 +111,7 @@ async fn name_servers_know_the_broker_from_its_start_to_its_end() {
     // The name server restarts and has forgotten everything but who is to come back.
     let NameHouse { dir, server } = names;
     let bind = server.local_addr();
-    server.shutdown(Duration::from_secs(5));
+    server.shutdown(Duration::from_millis(100));
     let names = NameHouse::open(&site, dir, bind);
     asker.until("before", Result::is_ok).await;
     membership.leave();

@@ -154,8 +154,8 @@ async fn a_topic_tells_what_it_holds_and_who_reads_it() {
     for body in ["a", "b", "c"] {
         peer.send("t", 1, &[("TAGS", body)], body).await;
     }
-    peer.join("g", &[("t", "b")]).await;
     wait_until_visible(&site, "t", 1, 3);
+    peer.join("g", &[("t", "b")]).await;
     let stats = GetTopicStatsInfo { topic: TopicName::stored("t") };
     let (_, body) = peer.call(&stats, Bytes::new()).await.expect("figures");
     let text = String::from_utf8_lossy(&body);
