@@ -70,7 +70,9 @@ impl Delay {
             let bytes = fact.and_then(|value| <[u8; 8]>::try_from(value.as_ref()).ok());
             QueueOffset(bytes.map_or(0, u64::from_be_bytes))
         };
-        let lanes = Lanes::new((0..levels.count()).map(position));
+        // A table that became shorter leaves queues behind, with messages in them.
+        let used = store.queues_of(SCHEDULE_TOPIC).iter().map(|queue| queue.key().queue.0 as usize + 1).max();
+        let lanes = Lanes::new((0..levels.count().max(used.unwrap_or(0))).map(position));
         let unsaved = vec![false; lanes.len()];
         Delay { levels, state: Mutex::new(State { lanes, unsaved }), alarm: Watermark::default() }
     }

@@ -18,10 +18,11 @@ use store::{AppendError, FactChange, Store};
 
 pub use self::progress::Committed;
 use self::progress::Progress;
+pub(crate) use self::progress::QUEUES_MAX;
 use crate::facts;
 
-/// The most rows that one record of facts carries.
-const ROWS_PER_RECORD: usize = 256;
+/// How many bytes of rows one record of facts carries, unless one row alone is larger.
+const RECORD_BYTES: usize = 512 << 10;
 
 /// The progress of all groups.
 #[derive(Default)]
@@ -219,5 +220,18 @@ fn removal(group: &Group, topic: &TopicName) -> FactChange {
 }
 
 fn put(store: &Store, changes: Vec<FactChange>) -> Result<(), AppendError> {
-    changes.chunks(ROWS_PER_RECORD).try_for_each(|chunk| store.put_facts(chunk).map(drop))
+    let size = |change: &FactChange| change.key.len() + change.value.as_ref().map_or(0, Vec::len);
+    let mut rest = changes.as_slice();
+    while let Some(first) = rest.first() {
+        let mut bytes = size(first);
+        let fits = |change: &&FactChange| {
+            bytes += size(change);
+            bytes <= RECORD_BYTES
+        };
+        let count = 1 + rest[1..].iter().take_while(fits).count();
+        let (together, later) = rest.split_at(count);
+        store.put_facts(together)?;
+        rest = later;
+    }
+    Ok(())
 }

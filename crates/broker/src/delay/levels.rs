@@ -40,9 +40,10 @@ impl Levels {
         (asked > 0 && longest > 0).then(|| Level(asked.min(longest) as u32))
     }
 
-    /// Returns from when on a message stored at `stored_at` in the level's queue may be delivered.
+    /// Returns from when on a message stored at `stored_at` in a level's queue may be delivered. A queue of a longer
+    /// table that was in use before counts as the longest level: what waits there is late rather than early.
     pub(crate) fn due(&self, queue: usize, stored_at: Timestamp) -> Timestamp {
-        stored_at + self.0[queue]
+        stored_at + *self.0.get(queue).or(self.0.last()).expect("a table has a level")
     }
 }
 
@@ -104,6 +105,7 @@ mod tests {
         );
         assert_eq!(levels.clamp(3).map(Level::queue), Some(QueueId(2)));
         assert_eq!(levels.due(2, Timestamp(7)), Timestamp(10_007));
+        assert_eq!(levels.due(99, Timestamp(7)), Timestamp(7_200_007));
         assert_eq!("1s 250".parse::<Levels>().map(|levels| levels.to_string()), Ok("1s 250ms".into()));
         for bad in ["", "soon", "1s -5s"] {
             assert!(bad.parse::<Levels>().is_err(), "{bad}");

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use protocol::names::{QueueId, QueueOffset};
 
 /// The most queues that one group's progress in one topic is kept for.
-pub(crate) const QUEUES_MAX: usize = 65_536;
+pub(crate) const QUEUES_MAX: u32 = 65_536;
 
 /// One group's progress in one topic.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub enum Committed {
 impl Progress {
     /// Notes how far a consumer has come.
     pub(crate) fn commit(&mut self, queue: QueueId, offset: QueueOffset) -> Committed {
-        if self.queues.len() >= QUEUES_MAX && !self.queues.contains_key(&queue) {
+        if self.queues.len() >= QUEUES_MAX as usize && !self.queues.contains_key(&queue) {
             return Committed::TooMany;
         }
         let place = self.queues.entry(queue).or_default();
@@ -64,7 +64,7 @@ impl Progress {
 
     /// Puts a queue at `offset`, back or forth; with `tell` the consumer is sent there by its next pull.
     pub(crate) fn set(&mut self, queue: QueueId, offset: QueueOffset, tell: bool) -> Committed {
-        if self.queues.len() >= QUEUES_MAX && !self.queues.contains_key(&queue) {
+        if self.queues.len() >= QUEUES_MAX as usize && !self.queues.contains_key(&queue) {
             return Committed::TooMany;
         }
         let moved = tell.then_some(offset);
@@ -89,7 +89,8 @@ impl Progress {
     }
 
     /// Remembers where the queues end now; only the first call counts.
-    pub(crate) fn join(&mut self, ends: Vec<QueueOffset>) {
+    pub(crate) fn join(&mut self, mut ends: Vec<QueueOffset>) {
+        ends.truncate(QUEUES_MAX as usize);
         if self.joined.is_empty() && self.queues.is_empty() && !ends.is_empty() {
             self.joined = ends;
             self.dirty = true;
@@ -133,7 +134,7 @@ impl Progress {
         let (count, rest) = row.split_first_chunk::<4>()?;
         let (ends, pairs) = rest.split_at_checked((u32::from_be_bytes(*count) as usize).checked_mul(8)?)?;
         let number = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-        if pairs.len() % 12 != 0 || pairs.len() / 12 > QUEUES_MAX {
+        if pairs.len() % 12 != 0 || pairs.len() / 12 > QUEUES_MAX as usize {
             return None;
         }
         let place = |pair: &[u8]| {
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn is_bounded() {
         let mut progress = Progress::default();
-        for queue in 0..QUEUES_MAX as u32 {
+        for queue in 0..QUEUES_MAX {
             progress.commit(QueueId(queue), QueueOffset(1));
         }
         assert_eq!(progress.commit(QueueId(u32::MAX), QueueOffset(1)), Committed::TooMany);

@@ -10,7 +10,7 @@ use store::{Boundary, QueueRef};
 use crate::Broker;
 use crate::clients::ConnectionId;
 use crate::groups::GroupRefused;
-use crate::offsets::Committed;
+use crate::offsets::{Committed, QUEUES_MAX};
 use crate::ops::pull::readable_queue;
 use crate::topics::TopicRefused;
 
@@ -100,7 +100,7 @@ impl Broker {
         let Some(known) = self.topics.get(topic) else { return };
         self.offsets.join(group, topic, || {
             let end = |queue| self.store.find_queue(topic, QueueId(queue)).map(|queue| queue.dispatched());
-            (0..known.read_queues()).map(|queue| end(queue).unwrap_or_default()).collect()
+            (0..known.read_queues().min(QUEUES_MAX)).map(|queue| end(queue).unwrap_or_default()).collect()
         });
     }
 

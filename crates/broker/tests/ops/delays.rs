@@ -53,6 +53,16 @@ fn a_killed_broker_delivers_what_was_waiting() {
 }
 
 #[test]
+fn a_shorter_table_of_levels_leaves_nothing_behind() {
+    let mut world = World::new();
+    world.put("orders", 0, &[("DELAY", "4")], "half a minute");
+    world.config.sending.delay_levels = "1s 2s".parse::<Levels>().expect("a table");
+    let world = world.kill();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.bodies("orders", 0), ["half a minute"]);
+}
+
+#[test]
 fn a_topic_that_was_removed_gets_nothing() {
     let world = World::new();
     world.put("orders", 0, &[("DELAY", "1")], "gone");

@@ -63,6 +63,23 @@ fn commits_survive_a_kill_once_they_are_saved() {
 }
 
 #[test]
+fn progress_of_many_large_rows_is_saved() {
+    let world = with_group();
+    for topic in 0..4 {
+        world.put(&format!("t{topic}"), 0, &[], "x");
+        for queue in 0..60_000 {
+            let place = PlaceInput { topic: TopicName::stored(format!("t{topic}")), ..place(queue) };
+            world.broker.update_offset(&place, QueueOffset(u64::from(queue) + 1), None).expect("it is kept");
+        }
+    }
+    world.broker.upkeep_step(world.now());
+    let world = world.kill();
+    let offsets = world.broker.offsets();
+    let all = |topic: u32| offsets.all(&Group::stored("g"), &TopicName::stored(format!("t{topic}")));
+    assert!((0..4).all(|topic| all(topic).len() == 60_000));
+}
+
+#[test]
 fn what_nobody_has_read_is_known() {
     let world = with_group();
     world.put("nobody-reads", 0, &[], "x");
