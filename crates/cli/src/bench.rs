@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `kiruna bench`: load for any endpoint that speaks RocketMQ's remoting protocol, and `echo`, the endpoint that stores
+//! nothing and shows what the machine can do at most. One thread makes the load, so that figures of different
+//! servers differ by the server alone. Latency counts from the moment a message was due.
+
+mod e2e;
+mod echo;
+mod load;
+mod pull;
+mod report;
+pub(crate) use report::percentiles;
+mod send;
+mod target;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use protocol::frame::Serialization;
+
+use crate::output::Format;
+
+/// The kinds of load.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Producers: closed loop with a number of messages outstanding, or open loop at a rate.
+    Send(send::SendArgs),
+    /// Consumers that read a topic as fast as they can; fills it first.
+    Pull(pull::PullArgs),
+    /// From the moment a message is due to its arrival at a consumer that waits for it.
+    E2e(e2e::E2eArgs),
+    /// A server that answers every request at once and stores nothing.
+    Echo(echo::EchoArgs),
+}
+
+/// How the header of a frame is written.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum HeaderForm {
+    #[default]
+    Json,
+    Binary,
+}
+
+/// What every kind of load has in common.
+#[derive(Args, Debug)]
+struct Common {
+    /// Name server to ask for the topic's route.
+    #[arg(short = 'n', long, env = "NAMESRV_ADDR", default_value = "127.0.0.1:9876")]
+    namesrv: String,
+    /// Address of a broker (or an echo server) to use without asking a name server.
+    #[arg(long)]
+    broker: Option<String>,
+    /// Topic; it is created where it does not exist yet.
+    #[arg(long, default_value = "KirunaBench")]
+    topic: String,
+    /// Queues of the topic when it has to be created.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// Seconds that are measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Seconds before the measurement starts.
+    #[arg(long, default_value_t = 2)]
+    warmup: u64,
+    /// Form of the frame headers.
+    #[arg(long, value_enum, default_value_t)]
+    header: HeaderForm,
+    /// Form of the report.
+    #[arg(short = 'o', long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Common {
+    fn seconds(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    fn warmup(&self) -> Duration {
+        Duration::from_secs(self.warmup)
+    }
+
+    fn serialization(&self) -> Serialization {
+        match self.header {
+            HeaderForm::Json => Serialization::Json,
+            HeaderForm::Binary => Serialization::RocketMq,
+        }
+    }
+}
+
+/// Runs one kind of load and prints its report.
+pub(crate) fn run(bench: Bench) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match bench {
+        Bench::Send(args) => runtime.block_on(send::run(args)),
+        Bench::Pull(args) => runtime.block_on(pull::run(args)),
+        Bench::E2e(args) => runtime.block_on(e2e::run(args)),
+        Bench::Echo(args) => echo::run(args),
+    }
+}

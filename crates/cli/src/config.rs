@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration of a server process: defaults < file < environment < flags, every value with its origin.
+//! Read once at start by the commands; nothing below the command line reads files or the environment.
+//! Unknown keys are no error, they are reported with the nearest name that exists.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker::BrokerConfig;
+use namesrv::NameServerConfig;
+use stdx::ByteSize;
+use stdx::config::Key;
+use store::{Durability, StoreConfig};
+
+stdx::config! {
+    /// What the process as a whole needs to know: where it listens and where it keeps things.
+    pub struct NodeConfig {
+        /// Directory of everything this process stores.
+        data_dir: PathBuf = PathBuf::from("kiruna-data"), "storePathRootDir", restart;
+        /// Address to listen on; empty takes 127.0.0.1 for `standalone` and `demo`, 0.0.0.0 for a single role.
+        bind: String = String::new(), "bindAddress", restart;
+        /// Name servers to register with, separated by semicolons.
+        namesrv: String = String::new(), "namesrvAddr", restart;
+        /// Port of the name server; 0 takes a free one.
+        namesrv_port: u16 = 9876, "", restart;
+        /// Port of the broker; 0 takes a free one.
+        broker_port: u16 = 10911, "listenPort", restart;
+        /// Port of the gRPC face; 0 takes a free one.
+        grpc_port: u16 = 8081, "grpcServerPort", restart;
+        /// Port of the remoting proxy; 0 takes a free one.
+        proxy_port: u16 = 8080, "remotingListenPort", restart;
+        /// Port of the metrics page; 0 takes a free one.
+        metrics_port: u16 = 5557, "metricsPromExporterPort", restart;
+        /// Port of the console; 0 takes a free one.
+        console_port: u16 = 8082, "", restart;
+        /// How long requests under way may take to finish when the process is asked to stop.
+        drain: Duration = Duration::from_secs(3), "", restart;
+        /// Bytes of requests that may wait for an answer, over all connections; beyond it they are refused as busy.
+        request_bytes: ByteSize = ByteSize::mib(256), "", restart;
+        /// Connections that may be open.
+        connections: usize = 16_384, "", restart;
+        /// Threads that serve connections; 0 takes one a core.
+        workers: usize = 0, "serverWorkerThreads", restart;
+    }
+}
+
+stdx::config! {
+    /// The log and what is derived from it.
+    pub struct LogConfig {
+        /// What an acknowledgement promises: `memory` survives a killed process, `disk` a power cut.
+        durability: Promise = Promise(Durability::Memory), "flushDiskType", restart;
+        /// Directory of the stages, the memory that new messages are written to; empty picks /dev/shm where it can.
+        stage_dir: Option<PathBuf> = None, "", restart;
+        /// Bytes of one file of the log.
+        segment_size: ByteSize = ByteSize::gib(1), "mappedFileSizeCommitLog", restart;
+        /// How many stages of 8 MiB there are at most; more take longer bursts, and memory.
+        stages_max: usize = 16, "", restart;
+        /// How often the log is flushed to the device when nobody waits for it.
+        flush_interval: Duration = Duration::from_millis(500), "flushIntervalCommitLog", restart;
+        /// Threads that read old messages.
+        readers: usize = 2, "", restart;
+        /// Hours that messages are kept.
+        reserved_hours: u64 = 72, "fileReservedTime", restart;
+        /// Part of the disk in percent above which expired files go at any hour.
+        disk_clean_percent: u64 = 75, "diskMaxUsedSpaceRatio", restart;
+        /// Part of the disk in percent above which messages are refused.
+        disk_refuse_percent: u64 = 95, "", restart;
+    }
+}
+
+/// A durability as operators and RocketMQ write it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise(pub(crate) Durability);
+
+impl stdx::config::Value for Promise {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "memory" | "async_flush" => Ok(Promise(Durability::Memory)),
+            "disk" | "sync_flush" => Ok(Promise(Durability::Disk)),
+            _ => Err(format!("'{text}' is not a durability: use memory or disk (ASYNC_FLUSH, SYNC_FLUSH)")),
+        }
+    }
+    fn print(&self) -> String {
+        match self.0 {
+            Durability::Memory => "memory".into(),
+            Durability::Disk => "disk".into(),
+        }
+    }
+}
+
+impl LogConfig {
+    /// What the store is told.
+    pub(crate) fn store(&self, dir: &Path, max_message: ByteSize) -> StoreConfig {
+        let mut config = StoreConfig::new(dir);
+        config.stage_dir = self.stage_dir.clone();
+        config.segment_size = self.segment_size.0;
+        config.stages_max = self.stages_max;
+        config.durability = self.durability.0;
+        config.flush_interval = self.flush_interval;
+        config.max_message = usize::try_from(max_message.0).unwrap_or(usize::MAX);
+        config.readers = self.readers;
+        config.retention.reserved = Duration::from_secs(self.reserved_hours.saturating_mul(3600));
+        config.retention.clean_ratio = self.disk_clean_percent as f64 / 100.0;
+        config.retention.refuse_ratio = self.disk_refuse_percent as f64 / 100.0;
+        config
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf, usize),
+    Environment(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Environment(name) => write!(f, "${name}"),
+            Origin::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// All sections of a server process, with the origin of each value that is not a default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) node: NodeConfig,
+    pub(crate) log: LogConfig,
+    pub(crate) broker: BrokerConfig,
+    pub(crate) namesrv: NameServerConfig,
+    origins: BTreeMap<&'static str, Origin>,
+    /// Keys that nobody knows, as sentences.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// All that is wrong with a configuration, one sentence each.
+#[derive(Debug)]
+pub(crate) struct ConfigError(pub(crate) Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// One assignment before it is understood.
+struct Assignment {
+    name: String,
+    text: String,
+    origin: Origin,
+}
+
+impl Config {
+    /// Puts the configuration together; `flags` are pairs of key and text in the order given.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        let mut problems = Vec::new();
+        let mut assignments = match file.map(read_file).transpose() {
+            Ok(assignments) => assignments.unwrap_or_default(),
+            Err(problem) => return Err(ConfigError(vec![problem])),
+        };
+        assignments.extend(environment.filter_map(|(name, text)| {
+            let key = name.strip_prefix("KIRUNA_")?.to_ascii_lowercase();
+            // Variables that only look like ours (KIRUNA_TEST_…, KIRUNA_LOG) are none of our business.
+            config.key(&key).is_some().then(|| Assignment {
+                name: key,
+                text,
+                origin: Origin::Environment(name.clone()),
+            })
+        }));
+        assignments.extend(flags.iter().map(|(name, text)| Assignment {
+            name: name.clone(),
+            text: text.clone(),
+            origin: Origin::Flag(format!("--set {name}")),
+        }));
+        for assignment in assignments {
+            if let Err(problem) = config.assign(assignment) {
+                problems.push(problem);
+            }
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+    }
+
+    fn assign(&mut self, Assignment { name, text, origin }: Assignment) -> Result<(), String> {
+        // `store.durability` and `durability` name the same key.
+        let plain = name.rsplit('.').next().unwrap_or(&name);
+        let outcome = self
+            .node
+            .set(plain, &text)
+            .or_else(|| self.log.set(plain, &text))
+            .or_else(|| self.broker.set(plain, &text))
+            .or_else(|| self.namesrv.set(plain, &text));
+        match outcome {
+            None => {
+                let near = nearest(plain, self.keys()).map(|key| format!(" (did you mean '{key}'?)"));
+                self.warnings.push(format!("{origin}: '{name}' is not a key{}", near.unwrap_or_default()));
+                Ok(())
+            }
+            Some(Err(problem)) => Err(format!("{origin}: {name}: {problem}")),
+            Some(Ok(())) => {
+                if let Some(key) = self.key(plain) {
+                    self.origins.insert(key.name, origin);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.name == name || (!key.alias.is_empty() && key.alias == name))
+    }
+
+    /// Every key of every section.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        let servers = BrokerConfig::keys().chain(NameServerConfig::KEYS);
+        NodeConfig::KEYS.iter().chain(LogConfig::KEYS).chain(servers)
+    }
+
+    /// A key's value and where it came from.
+    pub(crate) fn value(&self, key: &Key) -> (String, Origin) {
+        let text = self
+            .node
+            .get(key.name)
+            .or_else(|| self.log.get(key.name))
+            .or_else(|| self.broker.get(key.name))
+            .or_else(|| self.namesrv.get(key.name));
+        (text.unwrap_or_default(), self.origins.get(key.name).cloned().unwrap_or(Origin::Default))
+    }
+}
+
+/// Reads TOML when the name ends in `.toml`, else `key=value` lines as in RocketMQ's `broker.conf`.
+fn read_file(path: &Path) -> Result<Vec<Assignment>, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        let table = text.parse::<toml::Table>().map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut assignments = Vec::new();
+        flatten(&table, "", path, &text, &mut assignments);
+        return Ok(assignments);
+    }
+    Ok(properties(path, &text))
+}
+
+fn flatten(table: &toml::Table, prefix: &str, path: &Path, text: &str, out: &mut Vec<Assignment>) {
+    for (name, value) in table {
+        let full = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(inner) => flatten(inner, &full, path, text, out),
+            value => {
+                let line =
+                    text.lines().position(|line| line.trim_start().starts_with(name.as_str())).unwrap_or(0);
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                out.push(Assignment {
+                    name: full,
+                    text: value,
+                    origin: Origin::File(path.to_owned(), line + 1),
+                });
+            }
+        }
+    }
+}
+
+fn properties(path: &Path, text: &str) -> Vec<Assignment> {
+    let lines = text.lines().enumerate().map(|(index, line)| (index, line.trim()));
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']))
+        .map(|(index, line)| {
+            let (name, text) = line.split_once(['=', ':']).unwrap_or((line, ""));
+            let origin = Origin::File(path.to_owned(), index + 1);
+            Assignment { name: name.trim().to_owned(), text: text.trim().to_owned(), origin }
+        })
+        .collect()
+}
+
+/// The known name with the fewest edits to `name`, when it is close enough to be a slip.
+fn nearest(name: &str, keys: impl Iterator<Item = &'static Key>) -> Option<&'static str> {
+    keys.flat_map(|key| [key.name, key.alias])
+        .filter(|known| !known.is_empty())
+        .map(|known| (distance(&name.to_lowercase(), &known.to_lowercase()), known))
+        .min()
+        .filter(|(edits, _)| *edits <= 1 + name.len() / 5)
+        .map(|(_, known)| known)
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, name: &str, flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join(name);
+        std::fs::write(&path, file).expect("a file can be written");
+        let flags: Vec<_> = flags.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let environment =
+            [("KIRUNA_CLUSTER".to_owned(), "env".to_owned()), ("KIRUNA_TEST".to_owned(), "x".to_owned())];
+        Config::load(Some(&path), environment.into_iter(), &flags)
+    }
+
+    #[test]
+    fn later_sources_win_and_are_named() {
+        let config =
+            load("brokerClusterName=file\n# note\nlistenPort = 1\n", "broker.conf", &[("broker_port", "2")]);
+        let config = config.expect("a good configuration");
+        assert_eq!((config.broker.identity.cluster.as_str(), config.node.broker_port), ("env", 2));
+        let port = config.key("listenPort").expect("a known key");
+        assert_eq!(config.value(port).1.to_string(), "--set broker_port");
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn toml_sections_are_flattened() {
+        let text = "[broker]\nname = \"b\"\nid = 3\n[log]\ndurability = \"disk\"\n";
+        let config = load(text, "k.toml", &[]).expect("a good configuration");
+        assert_eq!((config.broker.identity.name.as_str(), config.broker.identity.id), ("b", 3));
+        assert_eq!(config.log.durability.0, Durability::Disk);
+    }
+
+    #[test]
+    fn no_key_is_declared_twice() {
+        let mut names = std::collections::HashSet::new();
+        for key in Config::default().keys() {
+            assert!(names.insert(key.name), "{} is declared twice", key.name);
+            assert!(key.alias.is_empty() || names.insert(key.alias), "{} is declared twice", key.alias);
+        }
+    }
+
+    #[test]
+    fn slips_are_reported_with_the_nearest_name() {
+        let config = load("brokerClusterNam=x\n", "broker.conf", &[]).expect("no error");
+        assert!(
+            config.warnings[0].ends_with(
+                "broker.conf:1: 'brokerClusterNam' is not a key (did you mean 'brokerClusterName'?)"
+            )
+        );
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let error = load("listenPort=x\nbrokerId=y\n", "broker.conf", &[]).expect_err("two bad values");
+        assert_eq!(error.0.len(), 2);
+    }
+}
