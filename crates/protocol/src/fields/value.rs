@@ -210,3 +210,33 @@ macro_rules! named {
 }
 
 named!(TopicName, Group, BrokerName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_where_64_bits_end() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("+7", Some(7)),
+            ("007", Some(7)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("-9223372036854775809", None),
+            ("18446744073709551617", None),
+            ("99999999999999999999999", None),
+            ("", None),
+            ("-", None),
+            ("--1", None),
+            ("1 ", None),
+            ("1.0", None),
+            ("0x1", None),
+            ("1:", None),
+        ] {
+            assert_eq!(integer(text.as_bytes()), number, "{text:?}");
+        }
+    }
+}
