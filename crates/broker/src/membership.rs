@@ -146,7 +146,7 @@ impl Member {
         };
         let is_lost = deadline(&self.clock, self.clock.now() + pause, woken).await == Some(true);
         if is_lost {
-            // The name server has forgotten us with the connection.
+            // The name server has forgotten us with the connection; kept, the broken one would wake us again at once.
             *standing = Standing { failures: standing.failures, ..Standing::default() };
         }
     }

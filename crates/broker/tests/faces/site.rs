@@ -71,7 +71,7 @@ impl Site {
         Site { _dir: dir, broker, clock, store, loops: Some(loops), threads, server: Some(server) }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.server.as_ref().expect("it runs").local_addr().to_string()
     }
 

@@ -70,7 +70,9 @@ impl From<MemberRefused> for Refusal {
     fn from(refused: MemberRefused) -> Refusal {
         let code = match &refused {
             MemberRefused::Read(error) => return read(error),
-            MemberRefused::Call { error: CallError::Timeout { .. }, .. } => ResponseCode::CONSUME_MSG_TIMEOUT,
+            MemberRefused::Call { error, .. } if matches!(**error, CallError::Timeout { .. }) => {
+                ResponseCode::CONSUME_MSG_TIMEOUT
+            }
             MemberRefused::NoMembers { .. }
             | MemberRefused::Offline { .. }
             | MemberRefused::TooOld { .. }

@@ -55,7 +55,7 @@ pub enum MemberRefused {
         /// What the client calls itself.
         client: ByteStr,
         /// What went wrong.
-        error: CallError,
+        error: Box<CallError>,
     },
     /// No message has such an id.
     #[error("the message id is not readable: {0}")]
@@ -102,7 +102,12 @@ impl Broker {
             return Err(MemberRefused::TooOld { client: client.clone(), version: session.version });
         }
         let answer = connection.call(question, body, PATIENCE).await;
-        answer.map_err(|error| MemberRefused::Call { group: group.clone(), client: client.clone(), error })
+        let failed = |error| MemberRefused::Call {
+            group: group.clone(),
+            client: client.clone(),
+            error: Box::new(error),
+        };
+        answer.map_err(failed)
     }
 
     /// The record of a message by the id that tells its place in the log.
