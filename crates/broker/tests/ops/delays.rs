@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::Wake;
 use broker::delay::Levels;
 use expect_test::expect;
 use protocol::names::TopicName;
@@ -50,6 +51,26 @@ fn a_killed_broker_delivers_what_was_waiting() {
     assert_eq!(world.bodies("orders", 0), ["one"], "progress is part of the log");
     world.pass(Duration::from_secs(9));
     assert_eq!(world.bodies("orders", 0), ["one", "two"]);
+}
+
+#[test]
+fn a_full_disk_postpones_and_skips_nothing() {
+    let mut world = World::new();
+    world.put("orders", 0, &[("DELAY", "1")], "one");
+    let roomy = world.store_config.retention.clone();
+    (world.store_config.retention.refuse_ratio, world.store_config.retention.resume_ratio) = (0.0, 0.0);
+    let mut world = world.kill();
+    world.store.retain_step();
+    world.clock_forward(Duration::from_secs(5));
+    world.broker.dispatch_step(world.now());
+    assert!(
+        matches!(world.broker.delay_step(world.now()), Wake::At(later) if later > world.now()),
+        "it tries again"
+    );
+    world.store_config.retention = roomy;
+    let world = world.kill();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.bodies("orders", 0), ["one"]);
 }
 
 #[test]
