@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Measures the append path alone: threads that append, the store's own loops, a dispatch loop, nothing else.
-//! `cargo run --release -p store --example append -- [dir] [threads] [body bytes] [seconds] [memory|disk]`
+//! `cargo run --release -p store --example append -- [dir] [threads] [body bytes] [seconds] [memory|disk] [keep]`
 //! A directory that a killed run left is opened as it is, which shows how long recovery takes.
 //! Prints nanoseconds an append, appends a second, and how the time of single appends is spread.
 
@@ -21,6 +21,7 @@ struct Args {
     body: usize,
     seconds: u64,
     durability: Durability,
+    keep: bool,
 }
 
 fn args() -> Args {
@@ -36,6 +37,7 @@ fn args() -> Args {
         } else {
             Durability::Memory
         },
+        keep: given.get(5).is_some_and(|text| text == "keep"),
     }
 }
 
@@ -43,12 +45,14 @@ fn main() {
     let args = args();
     let mut config = StoreConfig::new(&args.dir);
     config.durability = args.durability;
-    config.retention.reserved = Duration::ZERO;
-    config.retention.delete_when = Vec::new();
-    config.retention.pace = Duration::from_millis(10);
-    config.checkpoint_interval = Duration::from_millis(500);
+    if !args.keep {
+        config.retention.reserved = Duration::ZERO;
+        config.retention.delete_when = Vec::new();
+        config.retention.pace = Duration::from_millis(10);
+    }
     let began = Instant::now();
-    let store = Store::open(config, Arc::new(FileDisk), SystemClock::new()).expect("the directory can be opened");
+    let store =
+        Store::open(config, Arc::new(FileDisk), SystemClock::new()).expect("the directory can be opened");
     println!("opened in {:?}: {:?}", began.elapsed(), store.opened());
     let store = Arc::new(store);
     let mut loops = Threads::default();
@@ -133,7 +137,13 @@ fn quantile(spread: &[u64], count: u64, part: f64) -> u64 {
     0
 }
 
-fn append_until(store: &Store, number: u32, body: &[u8], over: &AtomicBool, busy: &AtomicU64) -> (Vec<u64>, Duration) {
+fn append_until(
+    store: &Store,
+    number: u32,
+    body: &[u8],
+    over: &AtomicBool,
+    busy: &AtomicU64,
+) -> (Vec<u64>, Duration) {
     let topic = TopicName::stored("bench");
     let queue = store.queue(&topic, QueueId(number)).expect("there is room for a queue");
     let host: SocketAddr = "127.0.0.1:10911".parse().expect("an address");

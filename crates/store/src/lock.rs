@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The directories a store owns: its data directory, and the one its stages live in. Taken first when a store is
 //! opened, let go last.
-//! Invariant: the file `stages` in the data directory names the stage directory, lastingly, before a stage is made
-//! there; so a restart finds old stages though the setting changed; stages of another owner are
-//! never believed. Layout: `docs/format/stage.md`.
+//! Invariants: the file `stages` in the data directory names the stage directory, lastingly, before a stage is made
+//! there, so a restart finds old stages though the setting changed; the file `owner` beside the stages says whose they
+//! are, and stages of another owner are never believed. Layout: `docs/format/stage.md`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use crate::error::OpenError;
 use crate::stage::Owner;
 
 const POINTER: &str = "stages";
+const OWNER: &str = "owner";
+const END: &str = "end";
 const POINTER_MAX: usize = 8192;
 const VERSION: &str = "kiruna stages 1";
 const MEMORY_DIR: &str = "/dev/shm";
@@ -44,8 +46,7 @@ impl StageHome {
             other => other.map_err(OpenError::io(format!("reading {}", path.display())))?,
         };
         let mut lines = text.lines();
-        let (version, dir, id) = (lines.next(), lines.next(), lines.next());
-        let (Some(VERSION), Some(dir), Some(store)) = (version, dir, id.and_then(from_hex)) else {
+        let (Some(VERSION), Some(dir), Some(END)) = (lines.next(), lines.next(), lines.next()) else {
             let message = format!("{} is damaged; remove it if no stages are needed", path.display());
             return Err(OpenError::Config(message));
         };
@@ -55,8 +56,11 @@ impl StageHome {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(OpenError::io(format!("reading {}", dir.display()))(e)),
             Ok(_) => {
-                let owner = Owner { boot: disk.boot_id(), store };
-                Ok(Some(StageHome { _lock: lock(disk, &dir)?, dir, owner }))
+                let lock = lock(disk, &dir)?;
+                let store = read_text(disk, &dir.join(OWNER)).ok().and_then(|text| from_hex(text.trim_end()));
+                // Only a power cut, which takes the stages too, can take the owner.
+                let owner = Owner { boot: disk.boot_id(), store: store.unwrap_or_else(new_id) };
+                Ok(Some(StageHome { _lock: lock, dir, owner }))
             }
         }
     }
@@ -78,17 +82,28 @@ impl StageHome {
             Some(parent) => parent.join(format!("kiruna-{}", &id[..16])),
             None => data_dir.join("stages.d"),
         };
-        note(&**disk, data_dir, &dir, store).map_err(OpenError::io("noting where stages live"))?;
-        disk.create_dir(&dir).map_err(OpenError::io(format!("making {}", dir.display())))?;
+        let text = format!("{VERSION}\n{}\n{END}\n", dir.display());
+        write_lasting(&**disk, data_dir, POINTER, text.as_bytes())
+            .map_err(OpenError::io("noting where stages live"))?;
+        let made = OpenError::io(format!("making {}", dir.display()));
+        disk.create_dir(&dir).map_err(made)?;
         let owner = Owner { boot: disk.boot_id(), store };
-        Ok(StageHome { _lock: lock(&**disk, &dir)?, dir, owner })
+        let mut home = StageHome { _lock: lock(&**disk, &dir)?, dir, owner };
+        home.disown(&**disk).map_err(OpenError::io("noting whose the stages are"))?;
+        Ok(home)
     }
 
     /// Gives the home a new owner in one step, so that no stage that is there now is ever believed again. Removing
     /// them one by one would let a crash between leave some, and the log would seem to end with those.
-    pub(crate) fn disown(&mut self, disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+    ///
+    /// Nothing is synced: a power cut takes stages and owner alike, and behind gigabytes of written log a sync takes
+    /// longer than a restart may.
+    pub(crate) fn disown(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let store = new_id();
-        note(disk, data_dir, &self.dir, store)?;
+        let temporary = self.dir.join(format!("{OWNER}.new"));
+        let text = format!("{}\n", to_hex(store));
+        disk.open(&temporary, OpenMode::Replace)?.write_at(text.as_bytes(), 0)?;
+        disk.rename(&temporary, &self.dir.join(OWNER))?;
         self.owner.store = store;
         Ok(())
     }
@@ -105,12 +120,6 @@ fn new_id() -> [u8; 16] {
     id[..8].copy_from_slice(&rng.next().to_le_bytes());
     id[8..].copy_from_slice(&rng.next().to_le_bytes());
     id
-}
-
-/// Writes down where stages live and whose they are.
-fn note(disk: &dyn Disk, data_dir: &Path, dir: &Path, store: [u8; 16]) -> io::Result<()> {
-    let text = format!("{VERSION}\n{}\n{}\n", dir.display(), to_hex(store));
-    write_lasting(disk, data_dir, POINTER, text.as_bytes())
 }
 
 /// Replaces a small file so that after a power cut either the old or the new one is there.

@@ -17,7 +17,8 @@ impl Store {
     /// Puts changes of facts into the log, as one record. [`Store::fact`] shows them at once.
     /// Kinds start at [`FactKind::FIRST_FREE`].
     pub fn put_facts(&self, changes: &[FactChange]) -> Result<Appended, AppendError> {
-        let is_own = |change: &FactChange| change.kind.is_reserved() || change.key.len() > usize::from(u16::MAX);
+        let is_own =
+            |change: &FactChange| change.kind.is_reserved() || change.key.len() > usize::from(u16::MAX);
         assert!(!changes.iter().any(is_own), "kinds below 16 and keys above 64 KiB are not the caller's");
         let mut tail = self.facts.lock();
         let appended = self.append_facts(changes, |at| self.views.put_facts_ahead(changes, at))?;

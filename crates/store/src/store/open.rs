@@ -138,7 +138,10 @@ fn recover(config: &StoreConfig, disk: &Arc<dyn Disk>) -> Result<Recovered, Open
                 .expect("views without a checkpoint begin at the log's start")
         }
     };
-    ground.cut(opened.end.0, &mut opened).map_err(OpenError::io("erasing the torn end of the log"))?;
+    // Where stages say that the log ends, nothing was ever written behind.
+    if known_end != Some(opened.end.0) {
+        ground.cut(opened.end.0, &mut opened).map_err(OpenError::io("erasing the torn end of the log"))?;
+    }
     Ok(Recovered { segments: ground.segments, views, opened, last_stored, home })
 }
 
@@ -208,7 +211,7 @@ fn settle_home(
     match home {
         None => make(),
         Some(mut home) if home.is_wanted(config.stage_dir.as_deref()) => {
-            home.disown(&**disk, &config.dir).map_err(OpenError::io("noting that stages are used up"))?;
+            home.disown(&**disk).map_err(OpenError::io("noting that stages are used up"))?;
             remove_old(&home.dir)?;
             Ok(home)
         }
@@ -225,7 +228,9 @@ fn settle_home(
 
 /// Removes an empty home; one that holds something else stays.
 pub(super) fn remove_home(disk: &dyn Disk, dir: &Path) {
-    let _ = disk.remove(&dir.join("lock"));
+    for name in ["owner", "lock"] {
+        let _ = disk.remove(&dir.join(name));
+    }
     let _ = disk.remove_dir(dir);
 }
 

@@ -111,25 +111,39 @@ impl Store {
         if self.health.poisoned().is_some() || !(is_due || force) {
             return;
         }
-        // What the views know must be lasting in the log first.
-        while self.marks.durable.get() < self.marks.dispatched.get() && self.drain_step() > 0 {}
-        self.flush_step();
-        if self.health.poisoned().is_some() {
+        // The views note what they hold now; it is saved once the log below it is lasting.
+        if !self.save_views(&mut upkeep, now) {
             return;
         }
-        match self.views.checkpoint(LogOffset(self.marks.durable.get())) {
-            Ok(saved) => (upkeep.saved, upkeep.checkpoint_at) = (saved.0, now),
-            Err(ViewError::Disk { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
-                self.health.set_full(Some(source.to_string()));
-            }
-            Err(e) => self.poison(&e.to_string()),
-        }
+        let wanted = self.marks.dispatched.get();
+        while self.marks.drained.get() < wanted && self.drain_step() > 0 {}
+        self.flush_step();
+        self.save_views(&mut upkeep, now);
         self.metrics.checkpoints.add(1);
     }
 
     /// Does the reads that wait for a reader thread, for those who run no threads; returns how many.
     pub fn reader_step(&self) -> usize {
         self.readers.step()
+    }
+
+    /// Saves what the views noted earlier, if the log allows it, and has them note what they hold now.
+    fn save_views(&self, upkeep: &mut Upkeep, now: Timestamp) -> bool {
+        if self.health.poisoned().is_some() {
+            return false;
+        }
+        match self.views.checkpoint(LogOffset(self.marks.durable.get())) {
+            Ok(saved) => (upkeep.saved, upkeep.checkpoint_at) = (saved.0, now),
+            Err(ViewError::Disk { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                self.health.set_full(Some(source.to_string()));
+                return false;
+            }
+            Err(e) => {
+                self.poison(&e.to_string());
+                return false;
+            }
+        }
+        true
     }
 
     /// Below this offset every consumer has read everything.
@@ -345,7 +359,7 @@ impl Store {
         let is_whole = self.marks.durable.get() == self.marks.written.get();
         if is_whole && self.health.poisoned().is_none() {
             let mut home = self.home.lock();
-            let disowned = home.disown(&*self.disk, &self.config.dir);
+            let disowned = home.disown(&*self.disk);
             if disowned.and_then(|()| stage::remove_all(&*self.disk, &home.dir)).is_ok() {
                 open::remove_home(&*self.disk, &home.dir);
             }
