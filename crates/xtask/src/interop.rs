@@ -3,7 +3,7 @@
 //! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,13 @@ struct Suite {
     args: &'static [&'static str],
 }
 
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 5] = [
+    Suite {
+        name: "rust-sdk",
+        needs: ("cargo", "--version"),
+        folder: "crates/client",
+        args: &["test", "--locked", "--package", "client", "--test", "endpoint"],
+    },
     Suite {
         name: "java-4.9.8",
         needs: ("mvn", "-v"),
@@ -77,14 +83,14 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 }
 
 fn run_suite(suite: &Suite) -> Result<()> {
-    let server = Server::start(suite.name)?;
+    let server = Server::start(suite.name, &[])?;
     println!("== {} against {}", suite.name, server.namesrv);
     let mut command = Command::new(suite.needs.0);
     command
         .args(suite.args)
         .current_dir(shell::root().join(suite.folder))
         .env("KIRUNA_TEST_NAMESRV", &server.namesrv)
-        .env("NAMESRV_ADDR", &server.namesrv);
+        .env("KIRUNA_TEST_BROKER", &server.broker);
     let outcome =
         shell::run(command).with_context(|| format!("the server's log is {}", server.log().display()));
     let stopped = server.stop();
@@ -97,38 +103,45 @@ pub(crate) struct Server {
     dir: PathBuf,
     /// Address of its name server.
     pub(crate) namesrv: String,
+    broker: String,
 }
 
 impl Server {
     /// Starts a server and waits for its `ready` line.
-    pub(crate) fn start(label: &str) -> Result<Server> {
+    pub(crate) fn start(label: &str, extra: &[&str]) -> Result<Server> {
         let dir = std::env::temp_dir().join(format!("kiruna-{label}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let log = std::fs::File::create(dir.join("server.log"))?;
-        let mut child = Command::new(binary())
+        let mut child = Command::new(shell::kiruna())
             .args(["standalone", "--data-dir"])
             .arg(dir.join("data"))
             .args(["--namesrv-port", "0", "--broker-port", "0", "--grpc-port", "0", "--proxy-port", "0"])
             .args(["--metrics-port", "0", "--console-port", "0"])
+            .args(extra)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", binary().display()))?;
+            .with_context(|| format!("cannot start {}", shell::kiruna().display()))?;
         let mut line = String::new();
         let stdout = child.stdout.take().context("the server's output is piped")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        let namesrv =
-            line.split_whitespace().find_map(|word| word.strip_prefix("namesrv=")).map(str::to_owned);
-        match namesrv {
-            Some(namesrv) => Ok(Server { child, dir, namesrv }),
-            None => {
+        let face =
+            |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+        match (face("namesrv="), face("broker=")) {
+            (Some(namesrv), Some(broker)) => Ok(Server { child, dir, namesrv, broker }),
+            _ => {
                 let _ = child.kill();
                 let _ = child.wait();
                 let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
                 bail!("the server did not become ready; it printed '{}' and logged:\n{log}", line.trim())
             }
         }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn log(&self) -> PathBuf {
@@ -151,10 +164,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn binary() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
-    Path::new(&target).join("release").join("kiruna")
 }

@@ -3,8 +3,11 @@
 //! `cargo xtask ci` is the only gate and never edits; `cargo xtask fix` edits.
 #![forbid(unsafe_code)]
 
+mod apache;
 mod ci;
 mod interop;
+mod long;
+mod peers;
 mod shell;
 mod tidy;
 
@@ -18,6 +21,9 @@ usage: cargo xtask <command>
   tidy      the laws of the house: layers, purity of cores, headers, names in the documents
   interop   official RocketMQ clients against our server; `interop --list` names the suites,
             `interop NAME…` runs some of them
+  peers     figures beside Apache's, in one run, written to docs/benchmarks; [--pairs N] [--seconds N]
+  kill      kills a loaded server again and again and checks the ledger; [--cycles N]
+  fuzz      every fuzz target for a while; [SECONDS]; needs the nightly toolchain and cargo-fuzz
 ";
 
 fn main() -> ExitCode {
@@ -29,6 +35,9 @@ fn main() -> ExitCode {
         "fix" => ci::fix(),
         "tidy" => tidy::run(),
         "interop" => interop::run(&rest),
+        "peers" => peers::run(&rest),
+        "kill" => long::kill(&rest),
+        "fuzz" => long::fuzz(&rest),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -12,6 +12,16 @@ pub(crate) fn root() -> PathBuf {
     here.parent().and_then(Path::parent).expect("xtask lives in crates/xtask").to_path_buf()
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The release build of the server.
+pub(crate) fn kiruna() -> PathBuf {
+    target().join("release").join("kiruna")
+}
+
 /// A command that starts in the checkout's root.
 pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);

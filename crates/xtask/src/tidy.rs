@@ -125,7 +125,9 @@ fn file_problems(path: &str, text: &str) -> Vec<String> {
     if !text.starts_with("// SPDX-License-Identifier: Apache-2.0\n") {
         complain(1, "the first line names the licence".into());
     }
-    if !text.lines().take(3).any(|line| line.starts_with("//!")) {
+    // A list that is included by a test cannot have a header of the kind that documents modules.
+    let opening = if path.contains("/tests/") { "// " } else { "//!" };
+    if !text.lines().skip(1).take(2).any(|line| line.starts_with("//!") || line.starts_with(opening)) {
         complain(2, "a file says with //! what it is, who calls it and what it never does".into());
     }
     let is_lib = path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Runs that take too long for the gate, each with a short form among the ordinary tests: the kill loop and fuzzing.
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// Kills a loaded release server `--cycles N` times (200) and checks the ledger.
+pub(crate) fn kill(args: &[String]) -> Result<()> {
+    let cycles = match args {
+        [] => "200",
+        [flag, cycles] if flag == "--cycles" => cycles,
+        _ => bail!("usage: cargo xtask kill [--cycles N]"),
+    };
+    shell::run(shell::command("cargo", &["build", "--release", "--locked", "--package", "cli"]))?;
+    let mut test =
+        shell::command("cargo", &["test", "--package", "cli", "--test", "kill", "--", "--nocapture"]);
+    test.env("KIRUNA_KILL_CYCLES", cycles).env("KIRUNA_BIN", shell::kiruna());
+    shell::run(test)
+}
+
+/// Runs every fuzz target for a number of seconds (60).
+pub(crate) fn fuzz(args: &[String]) -> Result<()> {
+    let seconds: u64 = match args {
+        [] => 60,
+        [seconds] => seconds.parse().context("usage: cargo xtask fuzz [SECONDS]")?,
+        _ => bail!("usage: cargo xtask fuzz [SECONDS]"),
+    };
+    let fuzz = |args: &[&str]| {
+        let mut command = shell::command("cargo", &["+nightly", "fuzz"]);
+        command.args(args).current_dir(shell::root().join("fuzz"));
+        command
+    };
+    let targets = shell::output(fuzz(&["list", "--fuzz-dir", "."]))
+        .context("cargo-fuzz is missing: cargo install cargo-fuzz")?;
+    for target in targets.lines() {
+        let mut command = fuzz(&["run", "--fuzz-dir", ".", target, "--"]);
+        command.arg(format!("-max_total_time={seconds}"));
+        shell::run(command)?;
+    }
+    Ok(())
+}
