@@ -12,18 +12,18 @@ use crate::config::RetentionConfig;
 
 /// The oldest segment, and what is known about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Oldest {
+pub(crate) struct Oldest {
     /// One past its last byte.
-    pub end: u64,
+    pub(crate) end: u64,
     /// When its last record was stored.
-    pub last_stored: Timestamp,
+    pub(crate) last_stored: Timestamp,
     /// True when it is the one that is being written.
-    pub is_active: bool,
+    pub(crate) is_active: bool,
 }
 
 /// Why a segment goes, or stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nothing to do.
     Keep,
     /// It is older than it needs to be.
@@ -35,7 +35,7 @@ pub enum Decision {
 }
 
 /// Decides about the oldest segment. `used` is the used part of the disk; below `unread_floor` all is read.
-pub fn decide(
+pub(crate) fn decide(
     config: &RetentionConfig,
     now: Timestamp,
     used: f64,
@@ -58,7 +58,7 @@ pub fn decide(
 }
 
 /// Whether the disk takes appends, when it did (`refused` is false) or did not until now.
-pub fn refuses(config: &RetentionConfig, used: f64, refused: bool) -> bool {
+pub(crate) fn refuses(config: &RetentionConfig, used: f64, refused: bool) -> bool {
     used >= if refused { config.resume_ratio } else { config.refuse_ratio }
 }
 

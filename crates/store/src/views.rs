@@ -226,6 +226,11 @@ impl Views {
         self.applied.lock().upto
     }
 
+    /// How the arena grows.
+    pub(crate) fn arena_shape(&self) -> ArenaShape {
+        self.config.arena
+    }
+
     /// Finds a queue or makes its handle.
     pub(crate) fn queue(&self, topic: &TopicName, queue: QueueId) -> Result<QueueRef, QueueLimit> {
         self.queues.find_or_create(topic, queue)

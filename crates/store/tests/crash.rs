@@ -264,11 +264,11 @@ fn check_after(mut disk: SimDisk, crash: Crash, durability: Durability, ledger: 
     let used = ledger.appended.iter().filter(|sent| sent.queue == 0 && promise.covers(sent.end));
     assert!(used.map(|sent| sent.offset).max().is_none_or(|used| offset > used), "offset {offset} again");
     drop(store);
-    open_twice(disk.kill(), durability);
+    open_twice(disk.kill(), durability, rng.chance(4));
 }
 
 /// A second opening changes nothing more.
-fn open_twice(disk: SimDisk, durability: Durability) {
+fn open_twice(disk: SimDisk, durability: Durability, verify: bool) {
     let contents = |disk: &SimDisk| -> Vec<_> {
         let store = open(disk, small(durability)).unwrap();
         QUEUES.iter().map(|(name, id)| read_all(&store, name, *id)).collect()
@@ -276,6 +276,9 @@ fn open_twice(disk: SimDisk, durability: Durability) {
     let first = contents(&disk);
     let disk = disk.kill();
     assert_eq!(first, contents(&disk), "opening twice finds the same log");
+    if !verify {
+        return;
+    }
     // On an honest disk a checkpoint never knows more than the log, whatever a crash took.
     let verified = Store::verify(Path::new(DIR), disk.kill().shared()).unwrap();
     assert!(verified.differences.is_empty(), "views and log differ: {:?}", verified.differences);

@@ -267,3 +267,41 @@ impl TapeWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::disk::{Disk, FileDisk};
+
+    /// A reader beside the writer never sees a published byte that is not written yet.
+    #[test]
+    fn what_is_published_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let over = AtomicBool::new(false);
+        let piece = |n: usize| [(n % 251) as u8 + 1; 64];
+        for round in 0..20 {
+            let tape = FileDisk.create_tape(&dir.path().join(format!("{round}")), 1 << 20).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut checked = 0;
+                    while !over.load(Ordering::Acquire) || checked < tape.published() {
+                        let end = tape.published();
+                        // Newest first: that is where a race would show.
+                        for at in (checked..end).step_by(64).rev() {
+                            assert_eq!(tape.lease(at..at + 64)[..], piece(at / 64), "at {at} of {end}");
+                        }
+                        checked = end;
+                    }
+                });
+                let mut writer = tape.writer().unwrap();
+                for n in 0..tape.capacity() / 64 {
+                    writer.write(&piece(n));
+                    writer.publish();
+                }
+                over.store(true, Ordering::Release);
+            });
+            over.store(false, Ordering::Release);
+        }
+    }
+}

@@ -13,6 +13,7 @@ use stdx::Timestamp;
 
 use super::Store;
 use super::open::{LOG_DIR, VIEWS_DIR};
+use crate::arena::ArenaShape;
 use crate::disk::{DirLock, Disk};
 use crate::error::OpenError;
 use crate::lock::{self, StageHome};
@@ -91,7 +92,7 @@ impl Store {
                 damaged: opened.damaged,
             });
         }
-        let (views, resume) = offline.views(VIEWS_DIR)?;
+        let (views, resume) = offline.views(VIEWS_DIR, ArenaShape::default())?;
         Ok(Inspection { segments, stages: offline.stages()?, views: views.usage(), resume })
     }
 
@@ -99,9 +100,9 @@ impl Store {
     pub fn verify(dir: &Path, disk: Arc<dyn Disk>) -> Result<Verification, OpenError> {
         let offline = Offline::open(dir, disk)?;
         let ground = offline.ground();
-        let (views, resume) = offline.views(VIEWS_DIR)?;
+        let (views, resume) = offline.views(VIEWS_DIR, ArenaShape::default())?;
         offline.clear_scratch()?;
-        let (replayed, start) = offline.views(SCRATCH_DIR)?;
+        let (replayed, start) = offline.views(SCRATCH_DIR, views.arena_shape())?;
         let mut opened = Opened::default();
         let apply = |record: &protocol::record::Record<'_>, at: LogOffset| {
             replayed.apply(record, at, None).map_err(|e| io::Error::other(e.to_string()))
@@ -164,9 +165,11 @@ impl<'a> Offline<'a> {
         }
     }
 
-    fn views(&self, name: &str) -> Result<(Views, LogOffset), ViewError> {
+    /// A directory that has views keeps its shape; `arena` is for one that has none.
+    fn views(&self, name: &str, arena: ArenaShape) -> Result<(Views, LogOffset), ViewError> {
         let start = LogOffset(self.segments.first().map_or(0, |first| first.base));
-        let (views, opened) = Views::open(ViewsConfig::new(self.dir.join(name)), &self.disk, start)?;
+        let config = ViewsConfig { arena, ..ViewsConfig::new(self.dir.join(name)) };
+        let (views, opened) = Views::open(config, &self.disk, start)?;
         Ok((views, opened.resume))
     }
 
