@@ -20,20 +20,28 @@ pub(crate) struct Marks<'a> {
 impl<'a> Marks<'a> {
     pub(crate) fn of(properties: &'a [u8]) -> Marks<'a> {
         let mut marks = Marks::default();
-        let mut rest = properties;
-        while !rest.is_empty() {
-            let pair;
-            (pair, rest) = split(rest, VALUE_END);
-            // Only names of four and eight bytes matter; looking for a few bytes beats looking for the end.
-            if let Some(value) = pair.strip_prefix(b"TAGS\x01") {
-                marks.tag = value;
-            } else if let Some(value) = pair.strip_prefix(b"KEYS\x01") {
-                marks.keys = value;
-            } else if let Some(value) = pair.strip_prefix(b"UNIQ_KEY\x01") {
-                marks.unique = value;
-            }
-        }
+        let mut start = 0;
+        each_end(properties, |end| {
+            marks.take(&properties[start..end]);
+            start = end + 1;
+        });
+        marks.take(properties.get(start..).unwrap_or_default());
         marks
+    }
+
+    /// Looks for the end of three names where it would be; the others are not searched for theirs.
+    fn take(&mut self, pair: &'a [u8]) {
+        const NAME_END: u8 = 1;
+        let name_end = if pair.get(4) == Some(&NAME_END) { 4 } else { 8 };
+        let Some((name, [NAME_END, value @ ..])) = pair.split_at_checked(name_end) else { return };
+        match name {
+            // A pair without a value says nothing.
+            _ if value.is_empty() => {}
+            b"UNIQ_KEY" => self.unique = value,
+            b"TAGS" => self.tag = value,
+            b"KEYS" => self.keys = value,
+            _ => {}
+        }
     }
 
     /// What the queue entry holds for the tag.
@@ -64,35 +72,34 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// Splits behind the first `mark`; without one the whole is the first part.
-fn split(bytes: &[u8], mark: u8) -> (&[u8], &[u8]) {
-    match find(bytes, mark) {
-        Some(at) => (&bytes[..at], &bytes[at + 1..]),
-        None => (bytes, &[]),
-    }
-}
-
-/// Eight bytes at a time: this runs for every message stored.
-fn find(bytes: &[u8], mark: u8) -> Option<usize> {
+/// Visits where values end, eight bytes at a time: this runs for every message stored.
+fn each_end(bytes: &[u8], mut visit: impl FnMut(usize)) {
     const LOW: u64 = 0x0101_0101_0101_0101;
-    let pattern = LOW * u64::from(mark);
-    let mut words = bytes.chunks_exact(8);
-    let mut at = 0;
-    for word in &mut words {
-        let differs = u64::from_le_bytes(word.try_into().expect("eight bytes")) ^ pattern;
-        let zeros = differs.wrapping_sub(LOW) & !differs & (LOW << 7);
-        if zeros != 0 {
-            return Some(at + (zeros.trailing_zeros() / 8) as usize);
+    const SEVEN: u64 = 0x7F * LOW;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let differs = u64::from_le_bytes(*word) ^ (LOW * u64::from(VALUE_END));
+        // The high bit of each byte that is zero, and of no other.
+        let mut ends = !(((differs & SEVEN) + SEVEN) | differs | SEVEN);
+        while ends != 0 {
+            visit(index * 8 + (ends.trailing_zeros() / 8) as usize);
+            ends &= ends - 1;
         }
-        at += 8;
     }
-    words.remainder().iter().position(|&byte| byte == mark).map(|index| at + index)
+    let at = bytes.len() - rest.len();
+    for (index, _) in rest.iter().enumerate().filter(|(_, byte)| **byte == VALUE_END) {
+        visit(at + index);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use protocol::names::{LogOffset, QueueId, TopicName};
+    use protocol::record::Message;
+    use std::net::SocketAddr;
+    use stdx::Timestamp;
 
     fn marks(properties: &str) -> [String; 3] {
         let bytes = properties.replace('=', "\x01").replace(';', "\x02").into_bytes();
@@ -110,8 +117,40 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_bytes_as_a_plain_search_does(bytes in proptest::collection::vec(0..4u8, 0..64), mark in 0..4u8) {
-            prop_assert_eq!(find(&bytes, mark), bytes.iter().position(|&byte| byte == mark));
+        fn finds_ends_as_a_plain_search_does(bytes in proptest::collection::vec(0..4u8, 0..64), high in any::<u8>()) {
+            let bytes: Vec<u8> = bytes.into_iter().map(|byte| if byte == 3 { high } else { byte }).collect();
+            let mut found = Vec::new();
+            each_end(&bytes, |at| found.push(at));
+            let wanted: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] == VALUE_END).collect();
+            prop_assert_eq!(found, wanted);
+        }
+
+        #[test]
+        fn agrees_with_the_record(parts in proptest::collection::vec(0..9usize, 0..30)) {
+            let words = ["TAGS", "KEYS", "UNIQ_KEY", "\x01", "\x02", "a", "bb cc", "", "TAGSX"];
+            let text: String = parts.into_iter().map(|part| words[part]).collect();
+            let topic = TopicName::stored("t");
+            let host: SocketAddr = "127.0.0.1:1".parse().unwrap();
+            let message = Message {
+                topic: &topic,
+                queue: QueueId(0),
+                flag: 0,
+                sys_flag: 0,
+                born_at: Timestamp(0),
+                born_host: host,
+                store_host: host,
+                reconsume: 0,
+                prepared: LogOffset(0),
+                body: b"",
+                properties: text.as_bytes(),
+            };
+            let mut bytes = Vec::new();
+            record::encode(&message, &mut bytes).unwrap();
+            let record = Record::parse(&bytes).unwrap();
+            let marks = Marks::of(record.properties());
+            let wanted = ["TAGS", "KEYS", "UNIQ_KEY"].map(|name| record.property(name).unwrap_or("").as_bytes());
+            prop_assert_eq!([marks.tag, marks.keys, marks.unique], wanted);
+            prop_assert_eq!(marks.tag_hash(), record.tag_hash());
         }
     }
 }
