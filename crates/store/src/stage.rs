@@ -143,10 +143,11 @@ impl Stages {
     /// `drained` is the log offset below which stages are no longer needed.
     pub(crate) fn prepare(&self, drained: u64) -> io::Result<bool> {
         let _making = self.making.lock();
-        let (has_spare, may_make, may_exceed) = {
+        let (has_spare, may_make, may_exceed, held_max) = {
             let mut pool = self.pool.lock();
             self.reclaim_leased(&mut pool);
-            (!pool.spares.is_empty(), pool.made < pool.max, pool.made < 2 * pool.max)
+            let held_max = (pool.max / 2).saturating_sub(pool.leased.len());
+            (!pool.spares.is_empty(), pool.made < pool.max, pool.made < 2 * pool.max, held_max)
         };
         if has_spare || (may_make && self.make()?) {
             return Ok(true);
@@ -155,8 +156,8 @@ impl Stages {
             self.pool.lock().spares.push(spare);
             return Ok(true);
         }
-        // Readers hold everything that is drained: writers get twice the memory before they feel it.
-        if may_exceed && let Some(leased) = self.evict(drained) {
+        // Readers hold half of the stages and all that is drained: writers get twice the memory before they feel it.
+        if may_exceed && let Some(leased) = self.evict(drained, held_max) {
             self.pressed.store(true, Ordering::Relaxed);
             self.pool.lock().leased.push(leased);
             return self.make();
@@ -220,11 +221,13 @@ impl Stages {
         None
     }
 
-    /// Takes the oldest drained stage away from readers to come, though some still hold it.
-    fn evict(&self, drained: u64) -> Option<Spare> {
+    /// Takes the oldest drained stage away from readers to come, though some still hold it, when at least `held` are
+    /// drained; fewer are only held for the moment.
+    fn evict(&self, drained: u64, held: usize) -> Option<Spare> {
         let mut live = self.live.write();
-        let oldest = live.front()?;
-        if live.len() < 2 || oldest.limit() > drained {
+        let past = live.len().saturating_sub(1);
+        let count = live.iter().take(past).take_while(|stage| stage.limit() <= drained).count();
+        if count < held.max(1) {
             return None;
         }
         let stage = live.pop_front().expect("the front was there");

@@ -187,6 +187,14 @@ impl Store {
         self.health.admit()
     }
 
+    /// Waits, after [`AppendError::Busy`], until the disk has taken some of what waits for it, or `deadline` has passed.
+    pub async fn roomier(&self, deadline: Timestamp) {
+        let (drained, written) = (self.marks.drained.get(), self.marks.written.get());
+        let target = written.min(drained + self.config.stage_size as u64);
+        // Whether it came in time or not: the caller tries again, or gives up by its own clock.
+        let _ = stdx::deadline(&self.clock, deadline, self.marks.drained.reached(target)).await;
+    }
+
     /// Waits until the promised durability holds up to `end`, or `deadline` has passed.
     pub async fn settled(&self, end: LogOffset, deadline: Timestamp) -> Settled {
         if self.marks.gate.get() >= end.0 {

@@ -17,7 +17,7 @@ use crate::rig::*;
 fn messages_come_back_in_order_from_memory_and_from_files() {
     let disk = SimDisk::new(1);
     let store = open(&disk, small(Durability::Memory)).unwrap();
-    let mut expected = vec![Vec::new(), Vec::new()];
+    let mut expected = [Vec::new(), Vec::new()];
     for n in 0..200u64 {
         let body = vec![n as u8; 100];
         let queue = (n % 2) as usize;

@@ -22,14 +22,14 @@ use store::{
 };
 
 /// A clock that moves when it is told to. It never wakes anyone: tests poll again.
-pub struct StillClock(AtomicI64);
+pub(crate) struct StillClock(AtomicI64);
 
 impl StillClock {
-    pub fn new() -> Arc<StillClock> {
+    pub(crate) fn new() -> Arc<StillClock> {
         Arc::new(StillClock(AtomicI64::new(1_700_000_000_000)))
     }
 
-    pub fn forward(&self, time: Duration) {
+    pub(crate) fn forward(&self, time: Duration) {
         self.0.fetch_add(time.as_millis() as i64, Ordering::SeqCst);
     }
 }
@@ -44,10 +44,10 @@ impl Clock for StillClock {
     fn cancel(&self, _at: Timestamp, _ticket: u64) {}
 }
 
-pub const DIR: &str = "/data";
+pub(crate) const DIR: &str = "/data";
 
 /// Small enough that a few messages fill a stage, and a few stages a segment.
-pub fn small(durability: Durability) -> StoreConfig {
+pub(crate) fn small(durability: Durability) -> StoreConfig {
     let mut config = StoreConfig::new(DIR);
     config.stage_dir = Some("/memory".into());
     config.max_message = 1024;
@@ -59,11 +59,11 @@ pub fn small(durability: Durability) -> StoreConfig {
     config
 }
 
-pub fn open(disk: &dyn CloneDisk, config: StoreConfig) -> Result<Arc<Store>, OpenError> {
+pub(crate) fn open(disk: &dyn CloneDisk, config: StoreConfig) -> Result<Arc<Store>, OpenError> {
     open_at(disk, config, StillClock::new())
 }
 
-pub fn open_at(
+pub(crate) fn open_at(
     disk: &dyn CloneDisk,
     config: StoreConfig,
     clock: Arc<StillClock>,
@@ -72,7 +72,7 @@ pub fn open_at(
 }
 
 /// A disk that can be handed to a store and kept.
-pub trait CloneDisk {
+pub(crate) trait CloneDisk {
     fn shared(&self) -> Arc<dyn Disk>;
 }
 
@@ -82,11 +82,16 @@ impl<D: Disk + Clone> CloneDisk for D {
     }
 }
 
-pub fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName::stored(name)
 }
 
-pub fn message<'a>(topic: &'a TopicName, queue: u32, body: &'a [u8], properties: &'a [u8]) -> Message<'a> {
+pub(crate) fn message<'a>(
+    topic: &'a TopicName,
+    queue: u32,
+    body: &'a [u8],
+    properties: &'a [u8],
+) -> Message<'a> {
     let host: SocketAddr = "127.0.0.1:10911".parse().unwrap();
     Message {
         topic,
@@ -103,11 +108,16 @@ pub fn message<'a>(topic: &'a TopicName, queue: u32, body: &'a [u8], properties:
     }
 }
 
-pub fn append(store: &Store, name: &str, queue: u32, body: &[u8]) -> Result<Appended, AppendError> {
+pub(crate) fn append(store: &Store, name: &str, queue: u32, body: &[u8]) -> Result<Appended, AppendError> {
     append_all(store, name, queue, &[body])
 }
 
-pub fn append_all(store: &Store, name: &str, queue: u32, bodies: &[&[u8]]) -> Result<Appended, AppendError> {
+pub(crate) fn append_all(
+    store: &Store,
+    name: &str,
+    queue: u32,
+    bodies: &[&[u8]],
+) -> Result<Appended, AppendError> {
     let topic = topic(name);
     let handle = store.queue(&topic, QueueId(queue)).unwrap();
     let drafts: Vec<_> = bodies
@@ -117,7 +127,7 @@ pub fn append_all(store: &Store, name: &str, queue: u32, bodies: &[&[u8]]) -> Re
     store.append(&drafts)
 }
 
-pub fn append_tagged(store: &Store, name: &str, tag: &str, body: &[u8]) -> Appended {
+pub(crate) fn append_tagged(store: &Store, name: &str, tag: &str, body: &[u8]) -> Appended {
     let topic = topic(name);
     let queue = store.queue(&topic, QueueId(0)).unwrap();
     let properties = format!("TAGS\u{1}{tag}\u{2}");
@@ -126,14 +136,14 @@ pub fn append_tagged(store: &Store, name: &str, tag: &str, body: &[u8]) -> Appen
 }
 
 /// Does everything that loops would do, until nothing is left to do.
-pub fn run(store: &Store) {
+pub(crate) fn run(store: &Store) {
     while store.drain_step() > 0 {}
     store.prepare_step();
     store.flush_step();
     while store.dispatch_step(64, &mut Vec::new()) > 0 {}
 }
 
-pub fn settled(store: &Store, end: LogOffset) -> Option<Settled> {
+pub(crate) fn settled(store: &Store, end: LogOffset) -> Option<Settled> {
     let future = pin!(store.settled(end, Timestamp(i64::MAX)));
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(settled) => Some(settled),
@@ -141,14 +151,14 @@ pub fn settled(store: &Store, end: LogOffset) -> Option<Settled> {
     }
 }
 
-pub fn read_from(store: &Arc<Store>, name: &str, queue: u32, from: u64, filter: &Filter) -> Read {
+pub(crate) fn read_from(store: &Arc<Store>, name: &str, queue: u32, from: u64, filter: &Filter) -> Read {
     let limit = ReadLimit { messages: 32, bytes: 1 << 20 };
     let handle = store.queue(&topic(name), QueueId(queue)).unwrap();
     store.read(&handle, QueueOffset(from), limit, filter).unwrap()
 }
 
 /// All messages of a queue as (queue offset, body), in order.
-pub fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, Vec<u8>)> {
     let Some(handle) = store.find_queue(name, QueueId(queue)) else { return Vec::new() };
     let limit = ReadLimit { messages: 7, bytes: 1 << 20 };
     let mut all = Vec::new();
@@ -169,7 +179,7 @@ pub fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, Vec<u8>
     }
 }
 
-pub fn bodies(slice: &[u8]) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn bodies(slice: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let body = |record: Record<'_>| {
         record.verify_crc().unwrap();
         (record.queue_offset().0, record.body().to_vec())
@@ -177,6 +187,6 @@ pub fn bodies(slice: &[u8]) -> Vec<(u64, Vec<u8>)> {
     iterate(slice).map(|record| body(record.unwrap())).collect()
 }
 
-pub fn log_file(base: u64) -> std::path::PathBuf {
+pub(crate) fn log_file(base: u64) -> std::path::PathBuf {
     Path::new(DIR).join("commitlog").join(format!("{base:020}"))
 }

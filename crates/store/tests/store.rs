@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The store from outside, on the simulated disk and on the real one.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod basics;
 mod crash;

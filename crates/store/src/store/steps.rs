@@ -288,8 +288,7 @@ impl Store {
             }
             let seen = self.marks.drained.get();
             let is_idle = seen == self.marks.written.get();
-            // With Disk durability the flush drains what producers wait for; here only long queues are shortened.
-            if is_idle && self.marks.durability() == Durability::Memory {
+            if is_idle {
                 self.marks.written.wait_past(seen, IDLE);
             }
             stop.wait(if self.health.poisoned().is_some() { IDLE } else { GATHER });
