@@ -230,7 +230,7 @@ fn the_real_disk_with_its_loops() {
     for durability in [Durability::Memory, Durability::Disk] {
         let mut config = small(durability);
         config.dir = dir.path().join(format!("{durability:?}"));
-        config.stage_dir = None;
+        config.stage_dir = Some(dir.path().join("memory"));
         let clock = SystemClock::new();
         let store = store::Store::open(config.clone(), FileDisk.shared(), clock.clone()).unwrap();
         let store = std::sync::Arc::new(store);
@@ -276,4 +276,99 @@ fn a_closed_store_answers_so() {
     let poll =
         std::future::Future::poll(answer, &mut std::task::Context::from_waker(std::task::Waker::noop()));
     assert!(matches!(poll, std::task::Poll::Ready(Err(ReadError::Closed))));
+}
+
+#[test]
+fn the_largest_message_fits_the_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = store::StoreConfig::new(dir.path());
+    config.stage_dir = Some(dir.path().join("memory"));
+    let (body, properties) = (vec![7; config.max_message], vec![b'x'; 32_767]);
+    let store = store::Store::open(config, FileDisk.shared(), StillClock::new()).unwrap();
+    let name = topic(&"t".repeat(255));
+    let queue = store.queue(&name, QueueId(0)).unwrap();
+    for _ in 0..3 {
+        let message = message(&name, 0, &body, &properties);
+        let appended = store.append(&[store::Draft { queue: &queue, message }]).unwrap();
+        assert!(store.record_at(appended.start).unwrap().unwrap().len() > body.len() + properties.len());
+    }
+    run(&store);
+    assert_eq!(queue.dispatched().0, 3);
+    store.close();
+}
+
+/// Four producers, the store's loops, a dispatcher and a reader at once: offsets stay in order, nothing is torn.
+#[test]
+fn many_threads_at_once() {
+    const EACH: u64 = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = store::StoreConfig::new(dir.path());
+    (config.stage_size, config.max_message, config.segment_size) = (64 << 10, 8 << 10, 1 << 20);
+    config.stage_dir = Some(dir.path().join("memory"));
+    let store = store::Store::open(config, FileDisk.shared(), SystemClock::new()).unwrap();
+    let store = std::sync::Arc::new(store);
+    let mut loops = stdx::Threads::default();
+    store.start(&mut loops).unwrap();
+    let dispatching = store.clone();
+    loops
+        .spawn("dispatch", move |stop| {
+            while !stop.is_set() {
+                if dispatching.dispatch_step(100, &mut Vec::new()) == 0 {
+                    let marks = dispatching.watermarks();
+                    marks.gate.wait_past(marks.dispatched.get(), Duration::from_millis(20));
+                }
+            }
+        })
+        .unwrap();
+    std::thread::scope(|scope| {
+        for producer in 0..4u64 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut last = None;
+                for n in 0..EACH {
+                    let mut body = vec![producer as u8; 16 + (n % 700) as usize];
+                    body[8..16].copy_from_slice(&n.to_le_bytes());
+                    let appended = loop {
+                        match append(store, "t", (producer % 2) as u32, &body) {
+                            Err(AppendError::Busy { .. }) => {
+                                let seen = store.watermarks().drained.get();
+                                store.watermarks().drained.wait_past(seen, Duration::from_millis(5));
+                            }
+                            other => break other.unwrap(),
+                        }
+                    };
+                    assert!(last.is_none_or(|last| appended.first_queue_offset > last));
+                    last = Some(appended.first_queue_offset);
+                }
+            });
+        }
+        for queue in 0..2 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut next = [0u64; 4];
+                let mut at = 0;
+                while at < 2 * EACH {
+                    let Read::Found(batch) = read_from(store, "t", queue, at, &Filter::All) else {
+                        let marks = store.watermarks();
+                        marks.dispatched.wait_past(marks.dispatched.get(), Duration::from_millis(5));
+                        continue;
+                    };
+                    for (offset, body) in batch.slices.iter().flat_map(|slice| bodies(slice)) {
+                        assert_eq!(offset, at);
+                        let n = u64::from_le_bytes(body[8..16].try_into().unwrap());
+                        let producer = usize::from(body[0]);
+                        assert_eq!(
+                            n,
+                            std::mem::replace(&mut next[producer], n + 1),
+                            "in the order of its producer"
+                        );
+                        at += 1;
+                    }
+                }
+            });
+        }
+    });
+    loops.join();
+    assert_eq!(store.poisoned(), None);
+    store.close();
 }

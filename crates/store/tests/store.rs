@@ -5,6 +5,7 @@
 mod basics;
 mod crash;
 mod faults;
+mod kill;
 mod model;
 mod recovery;
 mod rig;
