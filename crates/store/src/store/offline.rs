@@ -2,13 +2,15 @@
 //! Looking at a store that is not running: what its log holds, whether its views agree with the log, and having them
 //! built anew. Called by `kiruna store inspect|verify|rebuild`; each takes the directory's lock, so none can meet a
 //! running server.
-//! Invariant: `inspect` and `verify` leave the log and its views as they are.
+//! Invariant: `inspect` and `verify` leave the log and the checkpoint of its views as they are; what they write lies where
+//! no checkpoint looks.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use protocol::names::LogOffset;
+use protocol::record::Record;
 use stdx::Timestamp;
 
 use super::Store;
@@ -63,6 +65,8 @@ pub struct Verification {
     pub differences: Vec<Difference>,
 }
 
+/// How the arena of views without a checkpoint begins: small, it is thrown away.
+const SMALL: ArenaShape = ArenaShape { top_class: 12, first_blocks: 1, max_blocks: 4096 };
 /// More differences say nothing more.
 const DIFFERENCES: usize = 100;
 /// Where views are built to compare with; removed afterwards.
@@ -78,7 +82,7 @@ impl Store {
         for segment in &ground.segments {
             let (mut stored, mut opened) = (None, Opened::default());
             at = at.max(segment.base);
-            let note = |record: &protocol::record::Record<'_>, _| {
+            let note = |record: &Record<'_>, _| {
                 let (first, last) = stored.unwrap_or((record.stored_at(), record.stored_at()));
                 stored = Some((first, last.max(record.stored_at())));
                 io::Result::Ok(())
@@ -92,7 +96,7 @@ impl Store {
                 damaged: opened.damaged,
             });
         }
-        let (views, resume) = offline.views(VIEWS_DIR, ArenaShape::default())?;
+        let (views, resume) = offline.views(VIEWS_DIR, SMALL)?;
         Ok(Inspection { segments, stages: offline.stages()?, views: views.usage(), resume })
     }
 
@@ -100,21 +104,24 @@ impl Store {
     pub fn verify(dir: &Path, disk: Arc<dyn Disk>) -> Result<Verification, OpenError> {
         let offline = Offline::open(dir, disk)?;
         let ground = offline.ground();
-        let (views, resume) = offline.views(VIEWS_DIR, ArenaShape::default())?;
+        let (views, resume) = offline.views(VIEWS_DIR, SMALL)?;
         offline.clear_scratch()?;
         let (replayed, start) = offline.views(SCRATCH_DIR, views.arena_shape())?;
         let mut opened = Opened::default();
-        let apply = |record: &protocol::record::Record<'_>, at: LogOffset| {
-            replayed.apply(record, at, None).map_err(|e| io::Error::other(e.to_string()))
+        let apply = |views: &Views, record: &Record<'_>, at| {
+            views.apply(record, at, None).map_err(|e| io::Error::other(e.to_string()))
         };
-        // Up to the checkpoint both must agree; behind it only the log speaks.
-        let at = ground.walk(start.0, Some(resume.0), &mut opened, apply).map_err(reading)?.0;
+        let only_new = |record: &Record<'_>, at| apply(&replayed, record, at);
+        let at = ground.walk(start.0, Some(resume.0), &mut opened, only_new).map_err(reading)?.0;
+        // What a removed segment proved may have been written again behind the checkpoint: compared is at the end.
+        let both =
+            |record: &Record<'_>, at| apply(&views, record, at).and_then(|()| apply(&replayed, record, at));
+        let (end, _) = ground.walk(at.max(resume.0), None, &mut opened, both).map_err(reading)?;
         views.check()?;
         // Entries below the start may linger in a checkpoint that is older than the last removal.
         views.retain(start);
         replayed.retain(start);
         let differences = views.compare(&replayed, DIFFERENCES)?;
-        let (end, _) = ground.walk(at, None, &mut opened, |_, _| io::Result::Ok(())).map_err(reading)?;
         drop(replayed);
         offline.clear_scratch()?;
         Ok(Verification {
