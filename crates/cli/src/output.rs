@@ -59,7 +59,7 @@ impl Rows {
             table.add_row(row.iter().map(plain));
         }
         for line in table.lines() {
-            writeln!(out, "{}", line.trim_end())?;
+            writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
         }
         Ok(())
     }

@@ -15,7 +15,9 @@ pub(crate) fn run() -> Result<()> {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         shell::run(shell::command("cargo", &args))
     })?;
-    step("tests", || shell::run(shell::command("cargo", &["test", "--workspace", "--locked"])))?;
+    step("tests", || {
+        shell::run(shell::command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"]))
+    })?;
     step("documentation", || {
         let mut doc = shell::command("cargo", &["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");
