@@ -4,6 +4,7 @@
 mod delays;
 mod progress;
 mod pulls;
+mod races;
 mod retries;
 mod sends;
 mod settings;
