@@ -236,3 +236,29 @@ fn stages_are_found_where_they_were() {
     let store = open(&disk, moved).unwrap();
     assert_eq!(read_all(&store, "t", 0).len(), 2);
 }
+
+/// A queue whose last message is visible but not lasting when the segment with all others goes.
+#[test]
+fn what_a_removed_segment_proved_survives_the_loss_of_what_came_later() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let mut config = small(Durability::Memory);
+        config.retention.delete_when = Vec::new();
+        let clock = StillClock::new();
+        let store = open_at(&disk, config, clock.clone()).unwrap();
+        append(&store, "rare", 0, b"first").unwrap();
+        for _ in 0..30 {
+            append(&store, "t", 0, &[7; 500]).unwrap();
+            run(&store);
+        }
+        store.checkpoint_step(true);
+        append(&store, "rare", 0, b"second").unwrap();
+        while store.dispatch_step(64, &mut Vec::new()) > 0 {}
+        clock.forward(Duration::from_secs(100 * 3600));
+        assert!(store.retain_step());
+        let disk = disk.cut_power();
+        store::Store::rebuild(std::path::Path::new(DIR), disk.shared()).unwrap();
+        let store = open(&disk, small(Durability::Memory)).unwrap();
+        assert!(append(&store, "rare", 0, b"next").unwrap().first_queue_offset.0 >= 1, "seed {seed}");
+    }
+}

@@ -222,14 +222,14 @@ impl Store {
                 Err(_) => return false,
             }
         }
-        let carried_to = tail.end;
+        // What is not written again is proved by a later record: with Memory durability that one may be visible and
+        // not lasting yet.
+        let proved_to = tail.end.max(self.marks.dispatched.get());
         drop(tail);
-        if !carried.is_empty() {
-            while self.drain_step() > 0 {}
-            self.flush_step();
-            if self.marks.durable.get() < carried_to {
-                return false;
-            }
+        while self.marks.drained.get() < proved_to && self.drain_step() > 0 {}
+        self.flush_step();
+        if self.marks.durable.get() < proved_to {
+            return false;
         }
         let removed = match self.met(self.log.remove_first()) {
             Ok(Some(start)) => start,
