@@ -148,14 +148,14 @@ impl Server {
         self.dir.join("server.log")
     }
 
-    /// Stops the server as an operator would and checks that it ends cleanly.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    /// Stops the server as an operator would, checks that it ends cleanly and returns its directory.
+    pub(crate) fn stop(mut self) -> Result<PathBuf> {
         shell::run(shell::command("kill", &[&self.child.id().to_string()]))?;
         let status = self.child.wait()?;
         if !status.success() {
             bail!("the server ended with {status} after SIGTERM; its log is {}", self.log().display());
         }
-        std::fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))
+        Ok(std::mem::take(&mut self.dir))
     }
 }
 
