@@ -93,8 +93,9 @@ fn run_suite(suite: &Suite) -> Result<()> {
         .env("KIRUNA_TEST_BROKER", &server.broker);
     let outcome =
         shell::run(command).with_context(|| format!("the server's log is {}", server.log().display()));
-    let stopped = server.stop();
-    outcome.and(stopped)
+    let dir = server.stop()?;
+    outcome?;
+    std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
 }
 
 /// A standalone server in a temporary directory on free ports.
