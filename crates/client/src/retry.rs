@@ -106,9 +106,10 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Between attempts of one send.
+    /// Between attempts of one send. Longer than the first pauses of a connection that cannot be made: a broker that comes back
+    /// at once is met by the next attempt.
     pub(crate) const SEND: Backoff =
-        Backoff { first: Duration::from_millis(10), most: Duration::from_millis(200) };
+        Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1) };
     /// Between attempts of a loop that has all day.
     pub(crate) const LOOP: Backoff =
         Backoff { first: Duration::from_millis(50), most: Duration::from_secs(3) };
@@ -174,7 +175,7 @@ mod tests {
     fn an_attempt_leaves_time_for_the_next_and_the_last_takes_all() {
         let mut attempts = Attempts::new(RetryLimits::default(), Timestamp(0));
         assert_eq!(attempts.begin(broker("a"), Timestamp(0)), Duration::from_millis(1500));
-        assert_eq!(attempts.failed(true, Timestamp(1000)), Next::Try { pause: Duration::from_millis(10) });
+        assert_eq!(attempts.failed(true, Timestamp(1000)), Next::Try { pause: Duration::from_millis(100) });
         assert_eq!(attempts.begin(broker("b"), Timestamp(1000)), Duration::from_secs(1));
         assert_eq!(attempts.last(), Some(&broker("b")));
         assert_eq!(attempts.begin(broker("b"), Timestamp(1500)), Duration::from_millis(1500));
