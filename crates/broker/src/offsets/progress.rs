@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. How far one group has come in one topic, queue by queue.
 //! In: commits, explicit moves, what the broker knows of the queues. Out: what became of them, and rows to store.
-//! Invariants: a commit never moves a queue back; an explicit move is what counts until the consumer has seen it.
+//! Invariants: a commit never moves a queue back, but once to where an explicit move sent the consumer; an explicit
+//! move is what counts until the consumer has seen it.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,9 @@ struct Place {
     /// An explicit move that the consumer has not seen yet. It lives in memory: after a restart the place it moved
     /// to is simply the committed one.
     moved: Option<QueueOffset>,
+    /// Where the consumer was sent by the last move that it has seen. A 4.9 client goes on committing its old place for
+    /// some seconds and then commits this one; that commit counts although it is behind.
+    sent_to: Option<QueueOffset>,
 }
 
 /// What became of a commit.
@@ -52,9 +56,10 @@ impl Progress {
         let place = self.queues.entry(queue).or_default();
         match place.committed {
             _ if place.moved.is_some() => Committed::MovePending,
-            Some(stored) if offset < stored => Committed::Behind { stored },
+            Some(stored) if offset < stored && place.sent_to != Some(offset) => Committed::Behind { stored },
             Some(stored) if offset == stored => Committed::Moved,
             _ => {
+                place.sent_to = place.sent_to.filter(|target| *target != offset);
                 place.committed = Some(offset);
                 self.dirty = true;
                 Committed::Moved
@@ -68,14 +73,16 @@ impl Progress {
             return Committed::TooMany;
         }
         let moved = tell.then_some(offset);
-        self.queues.insert(queue, Place { committed: Some(offset), moved });
+        self.queues.insert(queue, Place { committed: Some(offset), moved, sent_to: None });
         self.dirty = true;
         Committed::Moved
     }
 
     /// Returns where the consumer has to go, once.
     pub(crate) fn take_move(&mut self, queue: QueueId) -> Option<QueueOffset> {
-        self.queues.get_mut(&queue)?.moved.take()
+        let place = self.queues.get_mut(&queue)?;
+        place.sent_to = place.moved.or(place.sent_to);
+        place.moved.take()
     }
 
     /// Returns how far the group has come in a queue.
@@ -139,7 +146,7 @@ impl Progress {
         }
         let place = |pair: &[u8]| {
             let committed = Some(QueueOffset(number(&pair[4..])));
-            (QueueId(number(&pair[..4]) as u32), Place { committed, moved: None })
+            (QueueId(number(&pair[..4]) as u32), Place { committed, moved: None, sent_to: None })
         };
         Some(Progress {
             queues: pairs.chunks_exact(12).map(place).collect(),
@@ -168,6 +175,10 @@ mod tests {
         assert_eq!((progress.take_move(Q), progress.take_move(Q)), (Some(QueueOffset(2)), None));
         assert_eq!(progress.commit(Q, QueueOffset(3)), Committed::Moved);
         assert_eq!(progress.committed(Q), Some(QueueOffset(3)));
+        // The place it was sent to counts once more, though its old place was committed in between.
+        assert_eq!(progress.commit(Q, QueueOffset(2)), Committed::Moved);
+        assert_eq!(progress.commit(Q, QueueOffset(9)), Committed::Moved);
+        assert_eq!(progress.commit(Q, QueueOffset(2)), Committed::Behind { stored: QueueOffset(9) });
     }
 
     #[test]
