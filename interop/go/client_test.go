@@ -140,6 +140,13 @@ func autoTopic(t *testing.T, p rocketmq.Producer) string {
 		result, err := p.SendSync(context.Background(), primitive.NewMessage(topic, []byte("first")))
 		return err == nil && result.Status == primitive.SendOK
 	})
+	// The broker answers a send before the name server has heard of the new topic; a consumer needs its route to start.
+	a := must(admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver(namesrv()))))
+	defer func() { _ = a.Close() }()
+	await(t, "the route", func() bool {
+		queues, err := a.FetchPublishMessageQueues(context.Background(), topic)
+		return err == nil && len(queues) > 0
+	})
 	return topic
 }
 
