@@ -6,6 +6,8 @@
 mod e2e;
 mod echo;
 mod load;
+mod pipe;
+mod prepared;
 mod pull;
 mod report;
 pub(crate) use report::percentiles;

@@ -2,24 +2,22 @@
 //! `kiruna bench e2e`: messages at a rate, and consumers that wait for them by long polls, one a queue. The body begins
 //! with the moment the message was due, so that a queueing sender cannot hide a delay.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use bytes::BytesMut;
 use clap::Args;
-use futures_util::future::{join, join_all};
-use protocol::names::{Group, QueueOffset};
-use protocol::pull::{PullMessage, SUBSCRIPTION, SUSPEND};
+use protocol::codes::ResponseCode;
+use protocol::frame::{Frame, Serialization};
+use protocol::pull::{PullMessage, PullReply, SUBSCRIPTION, SUSPEND};
 use protocol::record;
-use remoting::Response;
 
-use super::load::{self, Measured, Span};
+use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::pipe::Pipe;
+use super::prepared::Prepared;
 use super::report::{self, Work};
 use super::send::Producer;
-use super::target::{self, PATIENCE, Queue, Target};
-use super::{Common, pull};
+use super::target::Target;
+use super::{Common, pull, send};
 
 /// Flags of `kiruna bench e2e`.
 #[derive(Args, Debug)]
@@ -31,92 +29,88 @@ pub(crate) struct E2eArgs {
     rate: f64,
 }
 
-/// What sender and consumers of one run share; all of them live on one thread.
-struct Run {
-    span: Span,
-    /// Bodies carry nanoseconds since then.
-    epoch: Instant,
-    measured: RefCell<Measured>,
-}
-
 pub(super) async fn run(args: E2eArgs) -> Result<()> {
     let common = &args.common;
     if args.rate <= 0.0 || common.size < 8 {
         bail!("the rate is above 0 and a body has room for 8 bytes of time");
     }
     let target = Target::find(common).await?;
-    let producer = Producer::connect(&target, 0, common.size, 1).await?;
-    let run = Rc::new(Run {
-        span: Span::starting_now(common.warmup(), common.seconds()),
-        epoch: Instant::now(),
-        measured: RefCell::default(),
-    });
-    let mut consumers = Vec::new();
+    // Bodies carry nanoseconds since then.
+    let epoch = Instant::now();
+    let mut lanes = Vec::new();
     for queue in &target.queues {
-        consumers.push(Box::pin(consume(&target, queue, run.clone())));
+        let connection = target.dial(queue).await?;
+        let from = pull::max_offset(&connection, &target, queue.queue).await?;
+        let request = PullMessage {
+            sys_flag: SUBSCRIPTION | SUSPEND,
+            suspend: Some(Duration::from_secs(1)),
+            ..pull::request(&target, queue.queue, from, 32)?
+        };
+        let waiter = Waiter { request, serialization: target.serialization, epoch };
+        lanes.push(Lane::new(Pipe::connect(&queue.broker)?, Box::new(waiter), Pace::Closed(1)));
     }
-    let (_, consumed) =
-        join(produce(producer, args.rate, common.size, run.clone()), join_all(consumers)).await;
-    consumed.into_iter().collect::<Result<Vec<()>>>()?;
-    let mut measured = run.measured.take();
-    measured.elapsed = run.span.end - run.span.begin;
-    let work = Work {
-        what: "e2e",
-        connections: 1 + target.queues.len(),
-        outstanding: 0,
-        size: common.size,
-        batch: 1,
-        rate: Some(args.rate),
-    };
+    for broker in target.brokers() {
+        let queues = target.queues_of(broker);
+        let producer = Producer::new(&target, &queues, 0, common.size, 1)?;
+        let stamper = Stamper { producer, size: common.size, epoch };
+        let share = args.rate * queues.len() as f64 / target.queues.len() as f64;
+        lanes.push(Lane::new(Pipe::connect(broker)?, Box::new(stamper), Pace::rate(share)));
+    }
+    let span = Span::starting_now(common.warmup(), common.seconds());
+    let connections = lanes.len();
+    let measured = load::drive(lanes, span, None)?;
+    let work =
+        Work { what: "e2e", connections, outstanding: 0, size: common.size, batch: 1, rate: Some(args.rate) };
     Ok(report::print(&work, &measured, common.output)?)
 }
 
-async fn produce(mut producer: Producer, rate: f64, size: usize, run: Rc<Run>) {
-    let filler = target::body(size);
-    let epoch = run.epoch;
-    let send = move |due: Instant| {
-        let mut body = BytesMut::from(&filler[..]);
-        let stamp = u64::try_from((due - epoch).as_nanos()).unwrap_or(u64::MAX);
-        body[..8].copy_from_slice(&stamp.to_be_bytes());
-        producer.send_body(body.freeze())
-    };
-    let sent = load::open_loop(run.span, rate, send, |answer| answer.ok().map(|_| (1, 0))).await;
-    // Latency is what the consumers see; of the sends only the failures count.
-    let mut measured = run.measured.borrow_mut();
-    sent.errors.into_iter().for_each(|(error, count)| *measured.errors.entry(error).or_default() += count);
+/// Sends messages that carry when they were due.
+struct Stamper {
+    producer: Producer,
+    size: usize,
+    epoch: Instant,
 }
 
-async fn consume(target: &Target, queue: &Queue, run: Rc<Run>) -> Result<()> {
-    let connection = target.dial(queue).await?;
-    let mut request = PullMessage {
-        group: Group::parse("KIRUNA_BENCH")?,
-        topic: target.topic.clone(),
-        queue: queue.queue,
-        from: QueueOffset(pull::max_offset(&connection, target, queue.queue).await?),
-        max_messages: 32,
-        sys_flag: SUBSCRIPTION | SUSPEND,
-        commit: None,
-        suspend: Some(Duration::from_secs(1)),
-        subscription: Some("*".into()),
-        sub_version: 0,
-        expression_type: Some("TAG".into()),
-        max_bytes: None,
-        request_source: None,
-        proxied_client: None,
-    };
-    while Instant::now() < run.span.end {
-        let answer = connection.call(&request, (), PATIENCE).await?;
-        let Ok(reply) = answer.header() else { continue };
-        request.from = reply.next;
-        let Ok((_, body)) = Response::ok(answer) else { continue };
-        let mut measured = run.measured.borrow_mut();
-        for record in record::iterate(&body).flatten() {
-            let Some(stamp) = record.body().first_chunk::<8>() else { continue };
-            let due = run.epoch + Duration::from_nanos(u64::from_be_bytes(*stamp));
-            if due >= run.span.begin {
+impl Talk for Stamper {
+    fn ask(&mut self, number: i32, due: Instant, out: &mut Vec<u8>) {
+        let frame = self.producer.write(number, due, out);
+        let body_at = frame.len() - self.size;
+        let stamp = u64::try_from((due - self.epoch).as_nanos()).unwrap_or(u64::MAX);
+        frame[body_at..][..8].copy_from_slice(&stamp.to_be_bytes());
+    }
+
+    // Latency is what the consumers see; of the sends only the failures count.
+    fn answered(&mut self, _due: Instant, answer: Frame, _measured: &mut Measured) -> Result<(), String> {
+        send::accepted(&answer)
+    }
+}
+
+/// Waits for the messages of one queue by long polls.
+struct Waiter {
+    request: PullMessage,
+    serialization: Serialization,
+    epoch: Instant,
+}
+
+impl Talk for Waiter {
+    fn ask(&mut self, number: i32, _due: Instant, out: &mut Vec<u8>) {
+        let frame = Prepared::new(&self.request, &[], self.serialization).expect("a pull fits a frame");
+        frame.copy(number, out);
+    }
+
+    fn answered(&mut self, _due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String> {
+        if answer.code == ResponseCode::PULL_NOT_FOUND.0 {
+            return Ok(());
+        }
+        send::accepted(&answer)?;
+        let reply: PullReply = answer.decode().map_err(|error| error.to_string())?;
+        self.request.from = reply.next;
+        for record in record::iterate(&answer.body).flatten() {
+            if let Some(stamp) = record.body().first_chunk::<8>() {
+                let due = self.epoch + Duration::from_nanos(u64::from_be_bytes(*stamp));
                 measured.note(due, 1, record.body().len() as u64);
             }
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The two shapes of load over any kind of call: closed loop (a fixed number outstanding) and open loop (a rate).
+//! The two shapes of load over any kind of call: closed loop (a fixed number under way) and open loop (a rate).
+//! One thread drives all connections: it writes all that is due, waits for the sockets, and takes all answers.
 //! A refused or failed call counts as an error, never as a message. Nothing here knows what is being called.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use anyhow::Result;
 use hdrhistogram::Histogram;
-use protocol::request::Header;
-use remoting::{Call, CallError, Response};
+use protocol::frame::Frame;
+
+use super::pipe::Pipe;
+use super::target::PATIENCE;
 
 /// What was measured.
 pub(super) struct Measured {
@@ -18,42 +21,39 @@ pub(super) struct Measured {
     pub(super) bytes: u64,
     /// How often each kind of failure came.
     pub(super) errors: BTreeMap<String, u64>,
-    pub(super) elapsed: Duration,
-}
-
-impl Default for Measured {
-    fn default() -> Measured {
-        let latency = Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("the bounds are in order");
-        Measured { latency, messages: 0, bytes: 0, errors: BTreeMap::new(), elapsed: Duration::ZERO }
-    }
+    /// The part of the run that counts.
+    pub(super) span: Span,
+    /// When the answers now looked at were read.
+    now: Instant,
 }
 
 impl Measured {
-    /// Adds what another connection measured at the same time.
-    pub(super) fn merge(&mut self, other: &Measured) {
-        self.latency.add(&other.latency).expect("all histograms have the same bounds");
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-        self.elapsed = self.elapsed.max(other.elapsed);
-        for (error, count) in &other.errors {
-            *self.errors.entry(error.clone()).or_default() += count;
+    fn new(span: Span) -> Measured {
+        Measured {
+            latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("the bounds are in order"),
+            messages: 0,
+            bytes: 0,
+            errors: BTreeMap::new(),
+            span,
+            now: Instant::now(),
         }
     }
 
+    /// Notes messages that were due then and have just been answered for.
     pub(super) fn note(&mut self, due: Instant, messages: u64, bytes: u64) {
-        let nanos = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if self.now < self.span.begin {
+            return;
+        }
+        let nanos = u64::try_from((self.now - due).as_nanos()).unwrap_or(u64::MAX);
         self.latency.saturating_record(nanos);
         self.messages += messages;
         self.bytes += bytes;
     }
 
-    pub(super) fn failed(&mut self, error: &CallError) {
-        let kind = match error {
-            CallError::Refused { refusal, .. } => format!("code {}", refusal.0),
-            CallError::Timeout { .. } => "timeout".to_owned(),
-            other => other.to_string(),
-        };
-        *self.errors.entry(kind).or_default() += 1;
+    fn failed(&mut self, what: String, count: u64) {
+        if self.now >= self.span.begin && count > 0 {
+            *self.errors.entry(what).or_default() += count;
+        }
     }
 }
 
@@ -71,78 +71,123 @@ impl Span {
     }
 }
 
-/// Keeps `outstanding` calls under way until the end. `start` makes the next call; `count` says how many messages and
-/// bytes an answer stands for.
-pub(super) async fn closed_loop<H: Header>(
-    span: Span,
-    outstanding: usize,
-    mut start: impl FnMut() -> Call<H>,
-    mut count: impl FnMut(Response<H>) -> Result<(u64, u64), CallError>,
-) -> Measured {
-    let mut measured = Measured::default();
-    let mut under_way = FuturesUnordered::new();
-    for _ in 0..outstanding {
-        under_way.push(timed(Instant::now(), start()));
+/// What is asked over one connection, and what its answers mean.
+pub(super) trait Talk {
+    /// Appends the frame of the next request.
+    fn ask(&mut self, number: i32, due: Instant, out: &mut Vec<u8>);
+    /// Notes what an answer stands for; an error is a refusal, told by its kind.
+    fn answered(&mut self, due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String>;
+}
+
+/// How fast requests follow each other.
+#[derive(Clone, Copy)]
+pub(super) enum Pace {
+    /// So many are under way, always.
+    Closed(usize),
+    /// One each interval, however many are under way.
+    Open(Duration),
+}
+
+impl Pace {
+    /// So many requests a second.
+    pub(super) fn rate(per_second: f64) -> Pace {
+        Pace::Open(Duration::from_secs_f64(1.0 / per_second))
     }
-    while let Some((due, answer)) = under_way.next().await {
-        let now = Instant::now();
-        if now >= span.end {
-            break;
-        }
-        let outcome = answer.and_then(&mut count);
-        if now >= span.begin {
-            match &outcome {
-                Ok((messages, bytes)) => measured.note(due, *messages, *bytes),
-                Err(error) => measured.failed(error),
+}
+
+/// One connection under load.
+pub(super) struct Lane {
+    pipe: Pipe,
+    talk: Box<dyn Talk>,
+    pace: Pace,
+    /// Open loop: when the next request is due. Closed loop: no request before then.
+    next: Instant,
+}
+
+/// After a refusal a closed loop waits so long: a server that refuses at once must not be hammered.
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Lane {
+    pub(super) fn new(pipe: Pipe, talk: Box<dyn Talk>, pace: Pace) -> Lane {
+        Lane { pipe, talk, pace, next: Instant::now() }
+    }
+
+    /// Writes every request that is due.
+    fn ask(&mut self, now: Instant, end: Instant) -> Result<()> {
+        let Lane { pipe, talk, .. } = self;
+        match self.pace {
+            Pace::Closed(outstanding) if self.next <= now => {
+                while pipe.under_way() < outstanding {
+                    pipe.ask(now, |number, out| talk.ask(number, now, out));
+                }
+            }
+            Pace::Closed(_) => {}
+            Pace::Open(interval) => {
+                while self.next <= now && self.next < end {
+                    let due = self.next;
+                    pipe.ask(due, |number, out| talk.ask(number, due, out));
+                    self.next += interval;
+                }
             }
         }
-        if outcome.is_err() {
-            // A server that refuses at once must not be hammered by a spinning loop.
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        under_way.push(timed(Instant::now(), start()));
+        pipe.flush()
     }
-    measured.elapsed = span.end - span.begin;
-    measured
+
+    /// Takes every answer that is there. False when there was none.
+    fn take(&mut self, measured: &mut Measured) -> Result<bool> {
+        if !self.pipe.read()? {
+            return Ok(false);
+        }
+        measured.now = Instant::now();
+        while let Some((due, answer)) = self.pipe.answer()? {
+            if let Err(refusal) = self.talk.answered(due, answer, measured) {
+                measured.failed(refusal, 1);
+                if matches!(self.pace, Pace::Closed(_)) {
+                    self.next = measured.now + PAUSE;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_open_loop(&self) -> bool {
+        matches!(self.pace, Pace::Open(_))
+    }
 }
 
-/// Starts a call each time one is due, however many are under way, and counts its latency from then. `start` is told
-/// when that was.
-pub(super) async fn open_loop<H: Header>(
-    span: Span,
-    rate: f64,
-    mut start: impl FnMut(Instant) -> Call<H>,
-    mut count: impl FnMut(Response<H>) -> Result<(u64, u64), CallError>,
-) -> Measured {
-    let mut measured = Measured::default();
-    let mut under_way = FuturesUnordered::new();
-    let first = Instant::now();
-    let interval = Duration::from_secs_f64(1.0 / rate);
-    let mut sent = 0u32;
+/// Drives the load until the end of `span`, or until `enough` messages are counted. Answers of an open loop are
+/// waited for: a queue that the server has built up belongs to the figure.
+pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, enough: Option<u64>) -> Result<Measured> {
+    let mut measured = Measured::new(span);
+    // A timer is late by more than the latencies in question; an open loop looks at the clock instead.
+    let exact = lanes.iter().any(Lane::is_open_loop);
+    let patience = if exact { Duration::ZERO } else { PAUSE };
     loop {
         let now = Instant::now();
-        while first + interval * sent <= now && now < span.end {
-            let due = first + interval * sent;
-            under_way.push(timed(due, start(due)));
-            sent += 1;
-        }
-        if now >= span.end && (under_way.is_empty() || now > span.end + super::target::PATIENCE) {
+        let waits = lanes.iter().any(|lane| lane.is_open_loop() && lane.pipe.under_way() > 0);
+        let over = now >= span.end && (!waits || now >= span.end + PATIENCE);
+        if over || enough.is_some_and(|enough| measured.messages >= enough) {
             break;
         }
-        // A timer sleeps a millisecond at least; looking again at once keeps the pace exact.
-        match futures_util::future::poll_immediate(under_way.next()).await {
-            Some(Some((due, answer))) if due >= span.begin => match answer.and_then(&mut count) {
-                Ok((messages, bytes)) => measured.note(due, messages, bytes),
-                Err(error) => measured.failed(&error),
-            },
-            Some(Some(_)) => {}
-            _ => tokio::task::yield_now().await,
+        for lane in &mut lanes {
+            lane.ask(now, span.end)?;
+        }
+        Pipe::wait(lanes.iter().map(|lane| &lane.pipe), patience)?;
+        let mut idle = true;
+        for lane in &mut lanes {
+            if lane.take(&mut measured)? {
+                idle = false;
+                // the next request leaves before other connections are looked at
+                lane.ask(measured.now, span.end)?;
+            }
+        }
+        if exact && idle {
+            std::thread::yield_now();
         }
     }
-    measured.elapsed = span.end - span.begin;
-    measured
-}
-
-async fn timed<H: Header>(due: Instant, call: Call<H>) -> (Instant, Result<Response<H>, CallError>) {
-    (due, call.await)
+    measured.now = Instant::now();
+    for lane in &lanes {
+        measured.failed("no answer".to_owned(), lane.pipe.older_than(measured.now - PATIENCE));
+    }
+    Ok(measured)
 }

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kiruna bench pull`: consumers that read the newest part of a topic over and over, several requests under way.
 
+use std::ops::Range;
+use std::time::Instant;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use futures_util::future::join_all;
+use protocol::frame::Frame;
 use protocol::names::{Group, QueueId, QueueOffset};
 use protocol::offset::GetMaxOffset;
-use protocol::pull::{PullMessage, PullReply, SUBSCRIPTION};
-use protocol::record;
-use remoting::{Call, Connection, Response};
+use protocol::pull::{PullMessage, SUBSCRIPTION};
+use remoting::{Connection, Response};
 
-use super::load::{self, Measured, Span};
+use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::pipe::Pipe;
+use super::prepared::Prepared;
 use super::report::{self, Work};
-use super::target::{PATIENCE, Queue, Target};
+use super::target::{PATIENCE, Target};
 use super::{Common, send};
 
 /// Flags of `kiruna bench pull`.
@@ -40,19 +44,23 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
     }
     let common = &args.common;
     let target = Target::find(common).await?;
-    send::fill(&target, common.size, args.hot).await?;
-    let mut consumers = Vec::new();
+    send::fill(&target, common.size, args.hot)?;
+    let window = args.hot / target.queues.len() as u64;
+    let mut lanes = Vec::new();
     for index in 0..args.connections {
-        let window = args.hot / target.queues.len() as u64;
         let queue = &target.queues[index % target.queues.len()];
-        consumers.push(Consumer::connect(&target, queue, window, args.per_request).await?);
+        let connection = target.dial(queue).await?;
+        let past = max_offset(&connection, &target, queue.queue).await?;
+        let consumer =
+            Consumer::new(&target, queue.queue, past.saturating_sub(window)..past, args.per_request)?;
+        lanes.push(Lane::new(
+            Pipe::connect(&queue.broker)?,
+            Box::new(consumer),
+            Pace::Closed(args.outstanding),
+        ));
     }
     let span = Span::starting_now(common.warmup(), common.seconds());
-    let runs = consumers.into_iter().map(|consumer| consumer.run(span, args.outstanding));
-    let mut total = Measured::default();
-    for measured in join_all(runs).await {
-        total.merge(&measured);
-    }
+    let measured = load::drive(lanes, span, None)?;
     let work = Work {
         what: "pull",
         connections: args.connections,
@@ -61,59 +69,71 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
         batch: args.per_request as usize,
         rate: None,
     };
-    Ok(report::print(&work, &total, common.output)?)
+    Ok(report::print(&work, &measured, common.output)?)
 }
 
+/// The requests of one connection, made before: one after the other through the hot part of one queue.
 struct Consumer {
-    connection: Connection,
-    request: PullMessage,
-    /// The part of the queue that is read, and where the next request begins.
-    first: u64,
-    past: u64,
-    next: u64,
+    requests: Vec<Prepared>,
+    next: usize,
 }
 
 impl Consumer {
-    async fn connect(target: &Target, queue: &Queue, window: u64, per_request: u32) -> Result<Consumer> {
-        let connection = target.dial(queue).await?;
-        let past = max_offset(&connection, target, queue.queue).await?;
-        let first = past.saturating_sub(window);
-        let request = PullMessage {
-            group: Group::parse("KIRUNA_BENCH")?,
-            topic: target.topic.clone(),
-            queue: queue.queue,
-            from: QueueOffset(first),
-            max_messages: i32::try_from(per_request)?,
-            sys_flag: SUBSCRIPTION,
-            commit: None,
-            suspend: None,
-            subscription: Some("*".into()),
-            sub_version: 0,
-            expression_type: Some("TAG".into()),
-            max_bytes: Some(8 << 20),
-            request_source: None,
-            proxied_client: None,
+    fn new(target: &Target, queue: QueueId, hot: Range<u64>, per_request: u32) -> Result<Consumer> {
+        let step = u64::from(per_request);
+        let starts = (hot.start..hot.end).step_by(per_request as usize).filter(|from| from + step <= hot.end);
+        let prepare = |from| {
+            let request =
+                PullMessage { max_bytes: Some(8 << 20), ..request(target, queue, from, per_request)? };
+            Prepared::new(&request, &[], target.serialization)
         };
-        Ok(Consumer { connection, request, first, past, next: first })
-    }
-
-    async fn run(mut self, span: Span, outstanding: usize) -> Measured {
-        let count = |answer: Response<PullReply>| {
-            let (_, body) = answer.ok()?;
-            Ok((record::iterate(&body).flatten().count() as u64, body.len() as u64))
-        };
-        load::closed_loop(span, outstanding, move || self.pull(), count).await
-    }
-
-    fn pull(&mut self) -> Call<PullReply> {
-        let step = self.request.max_messages as u64;
-        if self.next + step > self.past {
-            self.next = self.first;
+        let requests = starts.map(prepare).collect::<Result<Vec<_>>>()?;
+        if requests.is_empty() {
+            bail!("--hot leaves queue {queue} of {} fewer messages than one request asks for", target.topic);
         }
-        self.request.from = QueueOffset(self.next);
-        self.next += step;
-        self.connection.call(&self.request, (), PATIENCE)
+        Ok(Consumer { requests, next: 0 })
     }
+}
+
+impl Talk for Consumer {
+    fn ask(&mut self, number: i32, _due: Instant, out: &mut Vec<u8>) {
+        self.requests[self.next % self.requests.len()].copy(number, out);
+        self.next += 1;
+    }
+
+    fn answered(&mut self, due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String> {
+        send::accepted(&answer)?;
+        // a record begins with its length, which is all that a count needs
+        let mut rest = &answer.body[..];
+        let mut messages = 0;
+        while let Some((length, _)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            rest = rest.get(length.max(4)..).ok_or("a record that is cut off")?;
+            messages += 1;
+        }
+        measured.note(due, messages, answer.body.len() as u64);
+        Ok(())
+    }
+}
+
+/// A pull of the bench's group from one queue.
+pub(super) fn request(target: &Target, queue: QueueId, from: u64, max_messages: u32) -> Result<PullMessage> {
+    Ok(PullMessage {
+        group: Group::parse("KIRUNA_BENCH")?,
+        topic: target.topic.clone(),
+        queue,
+        from: QueueOffset(from),
+        max_messages: i32::try_from(max_messages)?,
+        sys_flag: SUBSCRIPTION,
+        commit: None,
+        suspend: None,
+        subscription: Some("*".into()),
+        sub_version: 0,
+        expression_type: Some("TAG".into()),
+        max_bytes: None,
+        request_source: None,
+        proxied_client: None,
+    })
 }
 
 /// One past the last offset of a queue.

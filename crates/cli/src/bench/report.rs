@@ -43,7 +43,7 @@ const COLUMNS: [&str; 18] = [
 
 /// Prints the report of one run.
 pub(super) fn print(work: &Work, measured: &Measured, format: Format) -> io::Result<()> {
-    let seconds = measured.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    let seconds = (measured.span.end - measured.span.begin).as_secs_f64().max(f64::MIN_POSITIVE);
     let micros = |quantile: f64| json!(rounded(measured.latency.value_at_quantile(quantile) as f64 / 1000.0));
     let errors: u64 = measured.errors.values().sum();
     let failures: Vec<String> =
@@ -79,7 +79,7 @@ pub(super) fn print(work: &Work, measured: &Measured, format: Format) -> io::Res
 fn table(work: &Work, measured: &Measured, errors: u64) -> io::Result<()> {
     use io::Write;
     let mut out = stdout().lock();
-    let seconds = measured.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    let seconds = (measured.span.end - measured.span.begin).as_secs_f64().max(f64::MIN_POSITIVE);
     let shape = match work.rate {
         Some(rate) => format!("{} connections, open loop at {rate} per second", work.connections),
         None => format!("{} connections x {} outstanding", work.connections, work.outstanding),

@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `kiruna bench send`: producers over raw connections, one prepared header a queue and a unique id a message.
+//! `kiruna bench send`: producers over connections of their own, one prepared frame a queue and a unique id a message.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use bytes::Bytes;
 use clap::Args;
-use futures_util::future::join_all;
 use protocol::batch;
 use protocol::codes::ResponseCode;
+use protocol::frame::Frame;
 use protocol::ids::UniqueIds;
 use protocol::names::{Group, QueueId, TopicName};
 use protocol::properties::{self, Properties, PropertiesOut};
-use protocol::send::{SendBatchMessage, SendHeader, SendMessageV2, SendReply};
-use remoting::{Call, CallError, Connection};
-use stdx::{Clock, Rng, Timestamp};
+use protocol::send::{SendBatchMessage, SendHeader, SendMessageV2};
+use stdx::{Rng, Timestamp};
 
 use super::Common;
-use super::load::{self, Measured, Span};
+use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::pipe::Pipe;
+use super::prepared::{Prepared, put_decimal, put_hex};
 use super::report::{self, Work};
-use super::target::{self, PATIENCE, Target};
+use super::target::{self, Target};
 
 /// Flags of `kiruna bench send`.
 #[derive(Args, Debug)]
@@ -52,17 +51,16 @@ pub(super) async fn run(args: SendArgs) -> Result<()> {
     }
     let common = &args.common;
     let target = Target::find(common).await?;
-    let mut producers = Vec::new();
+    let pace = match args.rate {
+        Some(rate) => Pace::rate(rate / (args.connections * args.batch) as f64),
+        None => Pace::Closed(args.outstanding),
+    };
+    let mut lanes = Vec::new();
     for index in 0..args.connections {
-        producers.push(Producer::connect(&target, index, common.size, args.batch).await?);
+        lanes.push(lane(&target, index, common.size, args.batch, pace)?);
     }
     let span = Span::starting_now(common.warmup(), common.seconds());
-    let share = args.rate.map(|rate| rate / args.connections as f64);
-    let runs = producers.into_iter().map(|producer| producer.run(span, args.outstanding, share));
-    let mut total = Measured::default();
-    for measured in join_all(runs).await {
-        total.merge(&measured);
-    }
+    let measured = load::drive(lanes, span, None)?;
     let work = Work {
         what: "send",
         connections: args.connections,
@@ -71,92 +69,134 @@ pub(super) async fn run(args: SendArgs) -> Result<()> {
         batch: args.batch,
         rate: args.rate,
     };
-    Ok(report::print(&work, &total, common.output)?)
+    Ok(report::print(&work, &measured, common.output)?)
 }
 
-/// One connection and what it sends.
+/// The connection number `index`; its first queue's broker is where it goes.
+pub(super) fn lane(target: &Target, index: usize, size: usize, batch: usize, pace: Pace) -> Result<Lane> {
+    let first = &target.queues[index % target.queues.len()];
+    let producer = Producer::new(target, &target.queues_of(&first.broker), index, size, batch)?;
+    Ok(Lane::new(Pipe::connect(&first.broker)?, Box::new(producer), pace))
+}
+
+/// What one connection sends.
 pub(super) struct Producer {
-    connection: Connection,
-    header: SendHeader,
-    queues: Vec<QueueId>,
+    /// One for each queue.
+    frames: Vec<PreparedSend>,
     next: usize,
-    body: Bytes,
+    /// The digits that make an id unique; they end it.
+    id: u64,
+    size: usize,
     batch: usize,
-    ids: UniqueIds,
-    clock: Arc<dyn Clock>,
+    /// The same moment on both clocks.
+    epoch: (Instant, Timestamp),
 }
 
 impl Producer {
-    pub(super) async fn connect(
+    pub(super) fn new(
         target: &Target,
+        queues: &[QueueId],
         index: usize,
         size: usize,
         batch: usize,
     ) -> Result<Producer> {
-        let first = &target.queues[index % target.queues.len()];
-        let queues =
-            target.queues.iter().filter(|queue| queue.broker == first.broker).map(|queue| queue.queue);
+        let body = target::body(size);
+        let prepare = |queue: &QueueId| PreparedSend::new(target, *queue, &body, batch);
         Ok(Producer {
-            connection: target.dial(first).await?,
-            header: header(&target.topic)?,
-            queues: queues.collect(),
+            frames: queues.iter().map(prepare).collect::<Result<_>>()?,
             next: index,
-            body: target::body(size),
+            id: Rng::from_entropy().next(),
+            size,
             batch,
-            ids: UniqueIds::new(
-                Ipv4Addr::LOCALHOST.into(),
-                std::process::id() as u16,
-                Rng::from_entropy().next() as u32,
-            ),
-            clock: target.clock.clone(),
+            epoch: (Instant::now(), target.clock.now()),
         })
     }
 
-    async fn run(mut self, span: Span, outstanding: usize, rate: Option<f64>) -> Measured {
-        let (messages, bytes) = (self.batch as u64, (self.batch * self.body.len()) as u64);
-        let count = move |answer: remoting::Response<SendReply>| answer.ok().map(|_| (messages, bytes));
-        match rate {
-            Some(rate) => load::open_loop(span, rate / messages as f64, move |_| self.send(), count).await,
-            None => load::closed_loop(span, outstanding, move || self.send(), count).await,
-        }
-    }
-
-    /// Sends the next message to the next queue.
-    pub(super) fn send(&mut self) -> Call<SendReply> {
-        let body = self.body.clone();
-        self.send_body(body)
-    }
-
-    /// Sends this body to the next queue.
-    pub(super) fn send_body(&mut self, body: Bytes) -> Call<SendReply> {
+    /// Appends the next frame and returns its copy.
+    pub(super) fn write<'a>(&mut self, number: i32, due: Instant, out: &'a mut Vec<u8>) -> &'a mut [u8] {
         self.next += 1;
-        self.header.queue = Some(self.queues[self.next % self.queues.len()]);
-        self.header.born_at = self.clock.now();
-        if self.batch > 1 {
-            self.header.batch = true;
-            let body = self.batch_body(&body);
-            return self.connection.call(&SendBatchMessage(self.header.clone()), body, PATIENCE);
+        let index = self.next % self.frames.len();
+        let frame = &self.frames[index];
+        let copy = frame.frame.copy(number, out);
+        let millis = self.epoch.1.0 + due.saturating_duration_since(self.epoch.0).as_millis() as i64;
+        put_decimal(&mut copy[frame.born_at..][..BORN.len()], millis as u64);
+        for at in &frame.ids_at {
+            self.id = self.id.wrapping_add(1);
+            put_hex(&mut copy[*at..][..UNIQUE_DIGITS], self.id);
         }
-        self.header.properties = self.properties();
-        self.connection.call(&SendMessageV2(self.header.clone()), body, PATIENCE)
+        copy
+    }
+}
+
+impl Talk for Producer {
+    fn ask(&mut self, number: i32, due: Instant, out: &mut Vec<u8>) {
+        self.write(number, due, out);
     }
 
-    fn properties(&mut self) -> Properties {
-        let mut out = PropertiesOut::default();
-        out.push(properties::UNIQ_KEY, &self.ids.next(self.header.born_at));
-        out.push(properties::WAIT, "true");
-        out.finish()
+    fn answered(&mut self, due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String> {
+        accepted(&answer)?;
+        measured.note(due, self.batch as u64, (self.batch * self.size) as u64);
+        Ok(())
     }
+}
 
-    fn batch_body(&mut self, body: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.batch * (body.len() + 96));
-        for _ in 0..self.batch {
-            let properties = self.properties();
-            let unit = batch::Unit { flag: 0, body, properties: properties.as_str().as_bytes() };
-            batch::encode(&unit, &mut out).expect("a unit of bench size fits");
-        }
-        out
+/// Whether a send was answered with success.
+pub(super) fn accepted(answer: &Frame) -> Result<(), String> {
+    if answer.code == ResponseCode::SUCCESS.0 { Ok(()) } else { Err(format!("code {}", answer.code)) }
+}
+
+/// A time of the length that all times of our age have.
+const BORN: &str = "1777777777777";
+/// How many digits at the end of a unique id differ.
+const UNIQUE_DIGITS: usize = 12;
+
+/// One send to one queue.
+struct PreparedSend {
+    frame: Prepared,
+    born_at: usize,
+    /// Where the differing digits of each message's unique id stand.
+    ids_at: Vec<usize>,
+}
+
+impl PreparedSend {
+    fn new(target: &Target, queue: QueueId, body: &[u8], batch: usize) -> Result<PreparedSend> {
+        let loader = Rng::from_entropy().next() as u32;
+        let ids = UniqueIds::new(Ipv4Addr::LOCALHOST.into(), std::process::id() as u16, loader);
+        let born_at = Timestamp(BORN.parse()?);
+        let ids: Vec<String> = (0..batch).map(|_| ids.next(born_at)).collect();
+        let header = SendHeader { queue: Some(queue), born_at, ..header(&target.topic)? };
+        let frame = if batch > 1 {
+            let mut units = Vec::with_capacity(batch * (body.len() + 96));
+            for id in &ids {
+                let properties = properties(id);
+                batch::encode(
+                    &batch::Unit { flag: 0, body, properties: properties.as_str().as_bytes() },
+                    &mut units,
+                )?;
+            }
+            Prepared::new(
+                &SendBatchMessage(SendHeader { batch: true, ..header }),
+                &units,
+                target.serialization,
+            )?
+        } else {
+            let header = SendHeader { properties: properties(&ids[0]), ..header };
+            Prepared::new(&SendMessageV2(header), body, target.serialization)?
+        };
+        let unique = |id: &String| Ok(frame.find(id.as_bytes())? + id.len() - UNIQUE_DIGITS);
+        Ok(PreparedSend {
+            born_at: frame.find(BORN.as_bytes())?,
+            ids_at: ids.iter().map(unique).collect::<Result<_>>()?,
+            frame,
+        })
     }
+}
+
+fn properties(id: &str) -> Properties {
+    let mut out = PropertiesOut::default();
+    out.push(properties::UNIQ_KEY, id);
+    out.push(properties::WAIT, "true");
+    out.finish()
 }
 
 fn header(topic: &TopicName) -> Result<SendHeader> {
@@ -177,24 +217,19 @@ fn header(topic: &TopicName) -> Result<SendHeader> {
     })
 }
 
-/// Fills a topic until it holds at least `wanted` messages more.
-pub(super) async fn fill(target: &Target, size: usize, wanted: u64) -> Result<()> {
-    const WINDOW: usize = 256;
-    let mut producer = Producer::connect(target, 0, size, 1).await?;
-    let mut sent = 0u64;
-    while sent < wanted {
-        let calls: Vec<_> = (0..WINDOW).map(|_| producer.send()).collect();
-        for answer in join_all(calls).await {
-            match answer.and_then(remoting::Response::ok) {
-                Ok(_) => sent += 1,
-                Err(error) if is_busy(&error) => tokio::time::sleep(Duration::from_millis(1)).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
+/// How long a topic may take to fill.
+const FILLING: Duration = Duration::from_secs(600);
+
+/// Fills a topic with at least `wanted` messages more.
+pub(super) fn fill(target: &Target, size: usize, wanted: u64) -> Result<()> {
+    let lane = lane(target, 0, size, 1, Pace::Closed(256))?;
+    let measured = load::drive(vec![lane], Span::starting_now(Duration::ZERO, FILLING), Some(wanted))?;
+    if measured.messages < wanted {
+        bail!(
+            "only {} of {wanted} messages could be sent in {FILLING:?}: {:?}",
+            measured.messages,
+            measured.errors
+        );
     }
     Ok(())
-}
-
-fn is_busy(error: &CallError) -> bool {
-    matches!(error, CallError::Refused { refusal: ResponseCode::SYSTEM_BUSY, .. })
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the load goes: brokers and queues of a topic, found through a name server or given by hand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use client::{Admin, ClientConfig as SdkConfig};
 use protocol::body::TopicConfig;
+use protocol::frame::Serialization;
 use protocol::names::{QueueId, TopicName};
 use remoting::{Client, ClientConfig, Connection, Router};
 use stdx::{Clock, SystemClock};
@@ -29,6 +31,7 @@ pub(super) struct Target {
     pub(super) topic: TopicName,
     pub(super) queues: Vec<Queue>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) serialization: Serialization,
     client: Client,
 }
 
@@ -45,13 +48,25 @@ impl Target {
                 .collect(),
             None => routed(common, &topic).await?,
         };
-        Ok(Target { topic, queues, clock, client })
+        Ok(Target { topic, queues, clock, serialization: common.serialization(), client })
     }
 
-    /// Opens a connection of the caller's own to the broker of `queue`.
+    /// Opens a connection for single questions to the broker of `queue`.
     pub(super) async fn dial(&self, queue: &Queue) -> Result<Connection> {
         let failed = || format!("cannot connect to the broker at {}", queue.broker);
         self.client.dial(&queue.broker).await.with_context(failed)
+    }
+}
+
+impl Target {
+    /// Every broker that has a queue, once.
+    pub(super) fn brokers(&self) -> BTreeSet<&str> {
+        self.queues.iter().map(|queue| queue.broker.as_str()).collect()
+    }
+
+    /// The queues of one broker.
+    pub(super) fn queues_of(&self, broker: &str) -> Vec<QueueId> {
+        self.queues.iter().filter(|queue| queue.broker == broker).map(|queue| queue.queue).collect()
     }
 }
 
