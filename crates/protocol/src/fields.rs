@@ -21,7 +21,7 @@ use crate::names::ByteStr;
 use crate::request::DecodeError;
 pub(crate) use index::Index;
 use index::Span;
-pub use out::{FieldsOut, ValueOut};
+pub use out::{FieldName, FieldsOut, ValueOut};
 pub(crate) use out::{put_escaped, put_integer, put_measured};
 use scan::{Quoted, Scanner, Value};
 pub use value::{BadValue, Field, FieldValue};

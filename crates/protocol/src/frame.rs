@@ -10,7 +10,7 @@ mod binary;
 mod json;
 mod language;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::caps;
 use crate::fields::Fields;
@@ -116,7 +116,8 @@ impl Decoder {
         let Some(total) = lengths.total.checked_add(4).filter(|total| *total <= input.len()) else {
             return Ok(None);
         };
-        let mut header = input.split_to(total).freeze().split_off(8);
+        let mut header = input.split_to(total).freeze();
+        header.advance(8);
         let body = header.split_off(lengths.header);
         let mut frame = match lengths.serialization {
             Serialization::Json => json::decode(header)?,

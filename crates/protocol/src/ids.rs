@@ -43,15 +43,44 @@ impl OffsetId {
 impl fmt::Display for OffsetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex_ip(self.host.ip(), f)?;
-        write!(f, "{:08X}{:016X}", self.host.port(), self.offset.0)
+        hex::<8>(u64::from(self.host.port()), f)?;
+        hex::<16>(self.offset.0, f)
     }
 }
 
 fn hex_ip(ip: IpAddr, f: &mut impl fmt::Write) -> fmt::Result {
     match ip.to_canonical() {
-        IpAddr::V4(ip) => write!(f, "{:08X}", ip.to_bits()),
-        IpAddr::V6(ip) => write!(f, "{:032X}", ip.to_bits()),
+        IpAddr::V4(ip) => hex::<8>(u64::from(ip.to_bits()), f),
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            hex::<16>((bits >> 64) as u64, f)?;
+            hex::<16>(bits as u64, f)
+        }
     }
+}
+
+/// Writes the lowest `DIGITS` hexadecimal digits, two at a time. Every answer to a send has an id, and the formatter of
+/// the standard library takes many times as long for one.
+fn hex<const DIGITS: usize>(number: u64, f: &mut impl fmt::Write) -> fmt::Result {
+    const PAIRS: [[u8; 2]; 256] = pairs();
+    let mut text = [0; DIGITS];
+    for (place, byte) in text.as_chunks_mut::<2>().0.iter_mut().rev().zip(number.to_le_bytes()) {
+        *place = PAIRS.get(usize::from(byte)).copied().unwrap_or_default();
+    }
+    f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+}
+
+/// Every byte as two digits.
+#[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
+const fn pairs() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
 }
 
 /// Takes numbers off the front of a text whose length was checked.

@@ -57,6 +57,11 @@ impl Properties {
         &self.0
     }
 
+    /// The text form, taken out.
+    pub fn into_text(self) -> ByteStr {
+        self.0
+    }
+
     /// True when there is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -128,7 +128,10 @@ macro_rules! codec {
 
         fn $encode(&self, out: &mut $crate::fields::FieldsOut<'_>) {
             $($crate::fields::Field::put(
-                &self.$field, $wire, $crate::request::sentinel!($($sentinel)?), out,
+                &self.$field,
+                const { &$crate::fields::FieldName::new($wire, concat!("\",\"", $wire, "\":\"")) },
+                $crate::request::sentinel!($($sentinel)?),
+                out,
             );)+
         }
     };

@@ -8,6 +8,28 @@ use super::FieldValue;
 use super::scan::plain_prefix;
 use crate::frame::{EncodeError, Serialization};
 
+/// Opens the object and the name of its first field.
+const FIRST: &[u8] = b",\"extFields\":{\"";
+
+/// The name of a field that needs no escapes, and what stands between the value before it and its own in JSON.
+pub struct FieldName {
+    plain: &'static str,
+    json: &'static str,
+}
+
+impl FieldName {
+    /// Takes the name and `","name":"`; the macro that declares headers writes both.
+    pub(crate) const fn new(plain: &'static str, json: &'static str) -> FieldName {
+        assert!(json.len() == plain.len().saturating_add(6), "the two forms of a name belong together");
+        FieldName { plain, json }
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &'static str {
+        self.plain
+    }
+}
+
 /// Writes ext fields straight into the header being encoded.
 pub struct FieldsOut<'a> {
     out: &'a mut BytesMut,
@@ -21,43 +43,53 @@ impl<'a> FieldsOut<'a> {
         FieldsOut { out, form, empty: true, fault: None }
     }
 
-    /// Writes one field. The name must be one that JSON needs no escapes for.
-    pub fn put(&mut self, name: &'static str, value: &impl FieldValue) {
-        debug_assert_eq!(plain_prefix(name.as_bytes()), name.len(), "{name} needs escapes");
-        self.entry(name, |out| out.put_slice(name.as_bytes()), |out| value.write(out));
+    /// Writes one field.
+    #[inline]
+    pub fn put(&mut self, name: &FieldName, value: &impl FieldValue) {
+        match self.form {
+            Serialization::Json => {
+                let lead = name.json.as_bytes();
+                match self.empty {
+                    true => self.first(lead),
+                    false => self.out.put_slice(lead),
+                }
+                self.empty = false;
+                value.write(&mut ValueOut { out: self.out, form: Serialization::Json });
+            }
+            Serialization::RocketMq => self.binary(name.plain, |out| value.write(out)),
+        }
     }
 
     /// Writes one field that is text, under any name.
     pub fn put_text(&mut self, name: &str, value: &str) {
-        self.entry(name, |out| put_escaped(out, name), |out| out.text(value));
-    }
-
-    fn entry(
-        &mut self,
-        name: &str,
-        write_name: impl FnOnce(&mut BytesMut),
-        write_value: impl FnOnce(&mut ValueOut<'_>),
-    ) {
         match self.form {
             Serialization::Json => {
-                let before: &[u8] = if self.empty { b",\"extFields\":{\"" } else { b"\",\"" };
+                let before: &[u8] = if self.empty { FIRST } else { b"\",\"" };
+                self.empty = false;
                 self.out.put_slice(before);
-                write_name(self.out);
+                put_escaped(self.out, name);
                 self.out.put_slice(b"\":\"");
-                write_value(&mut ValueOut { out: self.out, form: self.form });
+                put_escaped(self.out, value);
             }
-            Serialization::RocketMq => {
-                let Ok(length) = i16::try_from(name.len()) else {
-                    self.fault = Some(EncodeError::FieldName { length: name.len() });
-                    return;
-                };
-                self.out.put_i16(length);
-                self.out.put_slice(name.as_bytes());
-                put_measured(self.out, |out| {
-                    write_value(&mut ValueOut { out, form: Serialization::RocketMq })
-                });
-            }
+            Serialization::RocketMq => self.binary(name, |out| out.text(value)),
         }
+    }
+
+    /// The lead of the first field opens the object instead of closing the field before.
+    #[inline(never)]
+    fn first(&mut self, lead: &[u8]) {
+        self.out.put_slice(FIRST);
+        self.out.put_slice(lead.get(3..).unwrap_or_default());
+    }
+
+    fn binary(&mut self, name: &str, write_value: impl FnOnce(&mut ValueOut<'_>)) {
+        let Ok(length) = i16::try_from(name.len()) else {
+            self.fault = Some(EncodeError::FieldName { length: name.len() });
+            return;
+        };
+        self.out.put_i16(length);
+        self.out.put_slice(name.as_bytes());
+        put_measured(self.out, |out| write_value(&mut ValueOut { out, form: Serialization::RocketMq }));
         self.empty = false;
     }
 
@@ -105,6 +137,10 @@ pub(crate) fn put_measured(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)
 
 /// Writes a number in decimal.
 pub(crate) fn put_integer(out: &mut BytesMut, value: i64) {
+    if let Ok(digit @ 0..=9) = u8::try_from(value) {
+        out.put_u8(b'0' | digit);
+        return;
+    }
     let mut digits = [0_u8; 20];
     let mut rest = value.unsigned_abs();
     let mut used = 0_usize;

@@ -38,17 +38,20 @@ impl<'a> Quoted<'a> {
     /// The text with its escapes undone, in a buffer of just its length.
     pub(crate) fn unescaped(&self) -> String {
         let mut plain = String::with_capacity(self.plain_len);
-        let mut rest = self.text;
-        while let Some(at) = rest.find('\\') {
-            let (before, from) = rest.split_at(at);
+        let mut at = 0_usize;
+        loop {
+            let rest = self.text.get(at..).unwrap_or_default();
+            // the text was checked: nothing but a backslash ends what is plain
+            let (before, from) = rest.split_at_checked(plain_prefix(rest.as_bytes())).unwrap_or((rest, ""));
             plain.push_str(before);
+            if from.is_empty() {
+                return plain;
+            }
             let (found, length) =
                 escape(from.as_bytes()).unwrap_or((char::REPLACEMENT_CHARACTER, from.len()));
             plain.push(found);
-            rest = from.get(length..).unwrap_or_default();
+            at = at.saturating_add(before.len()).saturating_add(length);
         }
-        plain.push_str(rest);
-        plain
     }
 }
 
@@ -61,39 +64,58 @@ pub(crate) enum Value<'a> {
     Bare(Quoted<'a>),
 }
 
-/// A place in a JSON text: what is still unread.
+/// A place in a JSON text. Every header of every frame passes through here, so the usual case of each step is one
+/// look at one byte, and the unusual one is elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
-    rest: &'a [u8],
+    at: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, rest: text.as_bytes() }
+        Scanner { text, at: 0 }
     }
 
     pub(crate) fn at(&self) -> usize {
-        self.text.len().saturating_sub(self.rest.len())
+        self.at
     }
 
+    #[cold]
     pub(crate) fn fault(&self, what: &'static str) -> DecodeError {
-        DecodeError::new(self.at(), what)
+        DecodeError::new(self.at, what)
+    }
+
+    /// The next byte, whatever it is.
+    #[inline(always)]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// What is unread.
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     /// The next byte that is not white space, left in place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.rest {
-                [byte, ..] if *byte > b' ' => return Some(*byte),
-                [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] => self.rest = rest,
-                rest => return rest.first().copied(),
-            }
+        match self.byte() {
+            Some(byte) if byte > b' ' => Some(byte),
+            _ => self.peek_far(),
         }
     }
 
+    #[cold]
+    fn peek_far(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
+            self.step(1);
+        }
+        self.byte()
+    }
+
     /// Steps over `wanted`, after white space.
+    #[inline(always)]
     pub(crate) fn take(&mut self, wanted: u8, or: &'static str) -> Result<(), DecodeError> {
         if self.peek() != Some(wanted) {
             return Err(self.fault(or));
@@ -103,6 +125,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The name of an object's next member, the scanner left before its value; `None` after the closing brace.
+    #[inline(always)]
     pub(crate) fn member(&mut self, first: bool) -> Result<Option<Quoted<'a>>, DecodeError> {
         match self.peek() {
             Some(b'}') => {
@@ -117,19 +140,22 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value under the scanner.
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Result<Value<'a>, DecodeError> {
         match self.peek() {
             Some(b'"') => self.quoted().map(Value::Text),
-            Some(b'{' | b'[') => {
-                let from = self.at();
-                self.nested()?;
-                self.since(from).map(Value::Bare)
-            }
-            _ => {
-                let bare = self.scalar()?;
-                Ok(if bare.text == "null" { Value::Null } else { Value::Bare(bare) })
-            }
+            _ => self.unquoted(),
         }
+    }
+
+    fn unquoted(&mut self) -> Result<Value<'a>, DecodeError> {
+        if let Some(b'{' | b'[') = self.peek() {
+            let from = self.at;
+            self.nested()?;
+            return self.since(from).map(Value::Bare);
+        }
+        let bare = self.scalar()?;
+        Ok(if bare.text == "null" { Value::Null } else { Value::Bare(bare) })
     }
 
     /// Checks that nothing but white space is left.
@@ -140,17 +166,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, count: usize) {
-        self.rest = self.rest.get(count..).unwrap_or_default();
+        self.at = self.at.saturating_add(count);
     }
 
     /// What was stepped over since `from`.
+    #[inline(always)]
     pub(crate) fn since(&self, from: usize) -> Result<Quoted<'a>, DecodeError> {
-        let text = self.text.get(from..self.at()).ok_or_else(|| self.fault("unterminated value"))?;
+        let text = self.text.get(from..self.at).ok_or_else(|| self.fault("unterminated value"))?;
         Ok(Quoted::bare(text, from))
     }
 
+    #[inline(always)]
     fn name(&mut self) -> Result<Quoted<'a>, DecodeError> {
         if self.peek() != Some(b'"') {
             return Err(self.fault("expected a quoted member name"));
@@ -161,35 +189,79 @@ impl<'a> Scanner<'a> {
     }
 
     /// The string whose opening quote is under the scanner.
+    #[inline(always)]
     fn quoted(&mut self) -> Result<Quoted<'a>, DecodeError> {
         self.step(1);
-        let from = self.at();
+        let from = self.at;
+        self.step(plain_prefix(self.rest()));
+        if self.byte() != Some(b'"') {
+            return self.escaped(from);
+        }
+        let quoted = self.since(from)?;
+        self.step(1);
+        Ok(quoted)
+    }
+
+    /// The rest of a string that began at `from` and is plain up to here.
+    fn escaped(&mut self, from: usize) -> Result<Quoted<'a>, DecodeError> {
         let mut shrunk = 0_usize;
         loop {
-            self.step(plain_prefix(self.rest));
-            match self.rest {
-                [b'"', rest @ ..] => {
+            match self.byte() {
+                Some(b'"') => {
                     let quoted = self.since(from)?;
-                    self.rest = rest;
+                    self.step(1);
                     return Ok(Quoted { plain_len: quoted.plain_len.saturating_sub(shrunk), ..quoted });
                 }
-                [b'\\', ..] => {
-                    let (found, length) = escape(self.rest).map_err(|what| self.fault(what))?;
+                Some(b'\\') => {
+                    let (found, length) = escape(self.rest()).map_err(|what| self.fault(what))?;
                     shrunk = shrunk.saturating_add(length).saturating_sub(found.len_utf8());
                     self.step(length);
                 }
-                [_, ..] => return Err(self.fault("control character in a string")),
-                [] => return Err(self.fault("unterminated string")),
+                Some(_) => return Err(self.fault("control character in a string")),
+                None => return Err(self.fault("unterminated string")),
             }
+            self.step(plain_prefix(self.rest()));
         }
     }
 
+    /// The whole text.
+    pub(crate) fn text(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    /// Goes on at another place.
+    pub(crate) fn go_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// The integer under the scanner; what is no plain one is left for `value` to judge.
+    #[inline(always)]
+    pub(crate) fn usual_integer(&mut self) -> Option<i32> {
+        let rest = self.rest();
+        let mut sum = 0_i32;
+        for (index, byte) in rest.iter().take(10).enumerate() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                // a first zero stands alone
+                let plain = index == 1 || index > 1 && rest.first() != Some(&b'0');
+                if !plain || !matches!(byte, b',' | b'}') {
+                    return None;
+                }
+                self.step(index);
+                return Some(sum);
+            }
+            sum = sum.checked_mul(10)?.checked_add(i32::from(digit))?;
+        }
+        None
+    }
+
     fn scalar(&mut self) -> Result<Quoted<'a>, DecodeError> {
-        let from = self.at();
+        let from = self.at;
         let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
-        self.step(self.rest.iter().position(|byte| !part(byte)).unwrap_or(self.rest.len()));
+        let rest = self.rest();
+        self.step(rest.iter().position(|byte| !part(byte)).unwrap_or(rest.len()));
         let bare = self.since(from)?;
-        if matches!(bare.text, "true" | "false" | "null") || is_number(bare.text.as_bytes()) {
+        if is_number(bare.text.as_bytes()) || matches!(bare.text, "true" | "false" | "null") {
             return Ok(bare);
         }
         Err(DecodeError::new(from, "expected a value"))
@@ -283,7 +355,7 @@ impl Levels {
 }
 
 /// How many bytes at the start of `bytes` are neither a quote, a backslash nor a control character; eight at a time.
-#[inline]
+#[inline(always)]
 pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -291,20 +363,21 @@ pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
     const BACKSLASHES: u64 = ONES.wrapping_mul(b'\\' as u64);
     const SPACES: u64 = ONES.wrapping_mul(b' ' as u64);
     let mut plain = 0_usize;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for word in words {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        rest = after;
         let word = u64::from_le_bytes(*word);
         let quote = (word ^ QUOTES).wrapping_sub(ONES);
         let backslash = (word ^ BACKSLASHES).wrapping_sub(ONES);
         let special = (quote | backslash | word.wrapping_sub(SPACES)) & !word & HIGHS;
         if special != 0 {
             // the lowest flagged byte is exact; borrows only spoil bytes above it
-            return plain.saturating_add((special.trailing_zeros() / 8) as usize);
+            return plain.wrapping_add((special.trailing_zeros() / 8) as usize);
         }
-        plain = plain.saturating_add(8);
+        plain = plain.wrapping_add(8);
     }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    plain.saturating_add(tail.iter().position(is_special).unwrap_or(tail.len()))
+    plain.saturating_add(rest.iter().position(is_special).unwrap_or(rest.len()))
 }
 
 /// The number grammar of JSON.
@@ -334,7 +407,12 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The character that the escape at the start of `text` stands for, and the escape's length.
-fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
+#[inline]
+pub(crate) fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
+    // the separators of properties are most of all escapes
+    if let Some([b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7']) = text.first_chunk::<6>() {
+        return Ok((char::from(digit & 7), 6));
+    }
     let plain = match text.get(1) {
         Some(b'u') => return unicode_escape(text),
         Some(b'"') => '"',

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stdx::Timestamp;
 
-use super::{FieldsOut, Raw, ValueOut};
+use super::{FieldName, FieldsOut, Raw, ValueOut};
 use crate::names::{BrokerName, ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
 use crate::request::DecodeError;
 
@@ -36,7 +36,7 @@ pub trait Field: Sized {
     /// What the field is when its name is absent; `None` if it must not be.
     fn missing() -> Option<Self>;
     /// Writes the field; an empty one as `sentinel`, or not at all.
-    fn put(&self, name: &'static str, sentinel: Option<&str>, out: &mut FieldsOut<'_>);
+    fn put(&self, name: &FieldName, sentinel: Option<&str>, out: &mut FieldsOut<'_>);
 }
 
 impl<T: FieldValue> Field for T {
@@ -46,7 +46,8 @@ impl<T: FieldValue> Field for T {
     fn missing() -> Option<T> {
         None
     }
-    fn put(&self, name: &'static str, _sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
+    #[inline]
+    fn put(&self, name: &FieldName, _sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
         out.put(name, self);
     }
 }
@@ -66,10 +67,11 @@ impl<T: FieldValue> Field for Option<T> {
     fn missing() -> Option<Option<T>> {
         Some(None)
     }
-    fn put(&self, name: &'static str, sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
+    #[inline]
+    fn put(&self, name: &FieldName, sentinel: Option<&str>, out: &mut FieldsOut<'_>) {
         match (self, sentinel) {
             (Some(value), _) => out.put(name, value),
-            (None, Some(sentinel)) => out.put_text(name, sentinel),
+            (None, Some(sentinel)) => out.put_text(name.as_str(), sentinel),
             (None, None) => {}
         }
     }
@@ -95,6 +97,7 @@ pub(crate) fn missing<T: Field>(name: &'static str) -> Result<T, DecodeError> {
 }
 
 /// A decimal number that fits 64 bits, with or without a sign.
+#[inline]
 fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -104,6 +107,25 @@ fn integer(text: &[u8]) -> Option<i64> {
     if digits.is_empty() {
         return None;
     }
+    if digits.len() > SAFE_DIGITS {
+        return long_integer(negative, digits);
+    }
+    let mut sum = 0_i64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum.wrapping_mul(10).wrapping_add(i64::from(digit));
+    }
+    Some(if negative { sum.wrapping_neg() } else { sum })
+}
+
+/// No number of so many digits is too large.
+const SAFE_DIGITS: usize = 18;
+
+#[cold]
+fn long_integer(negative: bool, digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0_i64, |sum, digit| {
         let digit = i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
         let sum = sum.checked_mul(10)?;

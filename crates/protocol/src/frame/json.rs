@@ -58,7 +58,38 @@ struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn read(&mut self, name: Quoted<'a>, scanner: &mut Scanner<'a>) -> Result<(), DecodeError> {
-        let name = name.plain();
+        let start = scanner.peek();
+        let at = scanner.at();
+        if name.is_escaped() {
+            return self.read_any(&name.plain(), scanner);
+        }
+        match name.text {
+            "extFields" if start == Some(b'{') => {
+                self.index.json(scanner)?;
+                self.fields = Some(scanner.since(at)?.text);
+                return Ok(());
+            }
+            "code" | "opaque" | "flag" | "version" => {
+                if let Some(number) = scanner.usual_integer() {
+                    self.number(name.text, number);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        self.read_any(name.text, scanner)
+    }
+
+    fn number(&mut self, name: &str, number: i32) {
+        match name {
+            "code" => self.code = Some(number),
+            "opaque" => self.opaque = number,
+            "flag" => self.flag = number,
+            _ => self.version = number,
+        }
+    }
+
+    fn read_any(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Result<(), DecodeError> {
         let start = scanner.peek();
         let at = scanner.at();
         if start == Some(b'{') && name == "extFields" {
@@ -68,17 +99,16 @@ impl<'a> Members<'a> {
         }
         let value = scanner.value()?;
         let wrong = |what| Err(DecodeError::new(at, what));
-        match (&*name, value) {
-            ("code", Value::Bare(number)) => self.code = Some(integer(number)?),
-            ("opaque", Value::Bare(number)) => self.opaque = integer(number)?,
-            ("flag", Value::Bare(number)) => self.flag = integer(number)?,
-            ("version", Value::Bare(number)) => self.version = integer(number)?,
-            ("code" | "opaque" | "flag" | "version", Value::Text(_)) => return wrong("expected a number"),
+        match (name, value) {
             ("language", Value::Text(name)) => self.language = Language::from_name(&name.plain()),
             ("language", Value::Bare(_)) => return wrong("language is not a name"),
             ("remark", Value::Text(remark)) => self.remark = Some(remark),
             ("remark", Value::Null) => self.remark = None,
             ("remark", Value::Bare(_)) => return wrong("remark is not text"),
+            ("code" | "opaque" | "flag" | "version", Value::Bare(number)) => {
+                self.number(name, integer(number)?);
+            }
+            ("code" | "opaque" | "flag" | "version", Value::Text(_)) => return wrong("expected a number"),
             ("extFields", Value::Null) => self.fields = None,
             ("extFields", _) => return wrong("extFields is not an object"),
             _ => {}
