@@ -36,8 +36,8 @@ pub(crate) struct Traffic {
 
 /// What went through a topic, and who took it.
 #[derive(Debug)]
-struct TopicTraffic {
-    puts: Traffic,
+pub(crate) struct TopicTraffic {
+    pub(crate) puts: Traffic,
     groups: RwLock<HashMap<Group, Arc<GroupTraffic>>>,
 }
 
@@ -83,11 +83,6 @@ impl Rates {
         }
     }
 
-    /// Notes messages that were stored.
-    pub(crate) fn sent(&self, topic: &TopicName, messages: usize, bytes: usize, now: Timestamp) {
-        self.topic(topic, now).puts.add(messages, bytes);
-    }
-
     /// Notes how long a send took until its promise was kept.
     pub(crate) fn send_took(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -98,7 +93,7 @@ impl Rates {
 
     /// Returns the counters of a group on a topic, to note what it took or gave back.
     pub(crate) fn group(&self, topic: &TopicName, group: &Group, now: Timestamp) -> Arc<GroupTraffic> {
-        let topic = self.topic(topic, now);
+        let topic = self.of_topic(topic, now);
         if let Some(known) = topic.groups.read().get(group) {
             return known.clone();
         }
@@ -189,7 +184,8 @@ impl Rates {
         0.0
     }
 
-    fn topic(&self, topic: &TopicName, now: Timestamp) -> Arc<TopicTraffic> {
+    /// Returns the counters of a topic, to note what was sent to it. Whoever keeps them counts without a look-up.
+    pub(crate) fn of_topic(&self, topic: &TopicName, now: Timestamp) -> Arc<TopicTraffic> {
         if let Some(known) = self.topics.read().get(topic) {
             return known.clone();
         }
@@ -269,7 +265,7 @@ mod tests {
         let rates = Rates::new(at(0));
         let topic = TopicName::stored("t");
         for second in 0..7200 {
-            rates.sent(&topic, 2, 20, at(second));
+            rates.of_topic(&topic, at(second)).puts.add(2, 20);
             rates.sample(&CountsNow::default(), at(second + 1));
         }
         let now = at(7200);

@@ -22,6 +22,7 @@ use store::{AppendError, FactChange, QueueLimit, QueueRef, Store};
 
 use crate::config::BrokerConfig;
 use crate::facts;
+use crate::rates::{Rates, TopicTraffic};
 
 /// Bit of a permission: topics may be made from this one.
 pub const INHERIT: i32 = 1;
@@ -47,6 +48,7 @@ pub struct Topic {
     config: TopicConfig,
     handles: Box<[OnceLock<QueueRef>]>,
     turn: AtomicU32,
+    traffic: OnceLock<Arc<TopicTraffic>>,
 }
 
 /// What an unknown topic is made from.
@@ -307,7 +309,7 @@ impl Topic {
         let queues = config.write_queue_nums.max(config.read_queue_nums);
         let handles = usize::try_from(queues).unwrap_or(0).min(HANDLES_MAX);
         let handles = (0..handles).map(|_| OnceLock::new()).collect();
-        Topic { config, handles, turn: AtomicU32::new(0) }
+        Topic { config, handles, turn: AtomicU32::new(0), traffic: OnceLock::new() }
     }
 
     /// Its name.
@@ -350,6 +352,11 @@ impl Topic {
                 Ok(handle.get_or_init(|| found).clone())
             }
         }
+    }
+
+    /// What was sent to it, kept from the first message on.
+    pub(crate) fn traffic(&self, rates: &Rates, now: Timestamp) -> &TopicTraffic {
+        self.traffic.get_or_init(|| rates.of_topic(self.name(), now))
     }
 
     /// Picks a queue for a sender that leaves the choice to us: each in its turn.

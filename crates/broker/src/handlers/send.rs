@@ -77,7 +77,7 @@ fn from_wire(header: SendHeader, body: Bytes, ctx: &Ctx, broker: &Broker) -> Sen
         store_host: broker.address(ctx.local),
         reconsumed: header.reconsume,
         reconsume_max: header.max_reconsume,
-        properties: header.properties.text().clone(),
+        properties: header.properties.into_text(),
         body,
         batch: header.batch,
     }

@@ -196,6 +196,7 @@ impl Broker {
             while matches!(read, Read::AtTail(_)) && self.clock.now() < until {
                 let hint = ready.filter.clone();
                 let mut parked = self.arrivals.park(ready.queue.key(), input.from, hint, until)?;
+                self.dispatch_gathered();
                 read = self.read(&ready, input.from).await?;
                 if matches!(read, Read::AtTail(_)) {
                     parked.woken().await;

@@ -231,7 +231,7 @@ impl Broker {
     fn count_sent(&self, topic: &Topic, messages: usize, appended: &Appended, now: Timestamp) {
         let bytes = (appended.end.0 - appended.start.0) as usize;
         self.counts.sent(messages, bytes);
-        self.rates.sent(topic.name(), messages, bytes, now);
+        topic.traffic(&self.rates, now).puts.add(messages, bytes);
     }
 
     fn patience(&self, wait: bool) -> Option<Duration> {
