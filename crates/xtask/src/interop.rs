@@ -124,7 +124,7 @@ fn run_suite(suite: &Suite) -> Result<()> {
 }
 
 /// The directory in shared memory that a server noted in its data directory; it stays when the server ends.
-fn stages(data: &Path) -> Option<PathBuf> {
+pub(crate) fn stages(data: &Path) -> Option<PathBuf> {
     let noted = std::fs::read_to_string(data.join("stages")).ok()?;
     noted.lines().nth(1).map(PathBuf::from)
 }
@@ -169,11 +169,6 @@ impl Server {
                 bail!("the server did not become ready; it printed '{}' and logged:\n{log}", line.trim())
             }
         }
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     fn log(&self) -> PathBuf {
