@@ -3,7 +3,7 @@
 //! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -16,38 +16,53 @@ struct Suite {
     needs: (&'static str, &'static str),
     folder: &'static str,
     args: &'static [&'static str],
+    /// Starts and stops servers by itself, the program that `$KIRUNA_BIN` names.
+    own_server: bool,
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 6] = [
     Suite {
         name: "rust-sdk",
         needs: ("cargo", "--version"),
         folder: "crates/client",
         args: &["test", "--locked", "--package", "client", "--test", "endpoint"],
+        own_server: false,
     },
     Suite {
         name: "java-4.9.8",
         needs: ("mvn", "-v"),
         folder: "interop/java",
         args: &["-q", "-B", "test", "-Drocketmq.version=4.9.8"],
+        own_server: false,
     },
     Suite {
         name: "java-5.5.0",
         needs: ("mvn", "-v"),
         folder: "interop/java",
         args: &["-q", "-B", "test", "-Drocketmq.version=5.5.0"],
+        own_server: false,
     },
     Suite {
         name: "mqadmin-5.5.0",
         needs: ("mvn", "-v"),
         folder: "interop/mqadmin",
         args: &["-q", "-B", "test"],
+        own_server: false,
+    },
+    // Apache's own store classes and our server read each other's commit log.
+    Suite {
+        name: "store-5.5.0",
+        needs: ("mvn", "-v"),
+        folder: "interop/store",
+        args: &["-q", "-B", "test"],
+        own_server: true,
     },
     Suite {
         name: "go-v2",
         needs: ("go", "version"),
         folder: "interop/go",
         args: &["test", "-count=1", "./..."],
+        own_server: false,
     },
 ];
 
@@ -60,7 +75,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|suite| suite.name == **name)) {
         bail!("there is no suite '{unknown}'; `cargo xtask interop --list` names them");
     }
-    shell::run(shell::command("cargo", &["build", "--release", "--locked", "--package", "cli"]))?;
+    shell::build_kiruna()?;
     let mut failed = Vec::new();
     for suite in SUITES.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
     {
@@ -88,19 +103,30 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 }
 
 fn run_suite(suite: &Suite) -> Result<()> {
+    let mut command = Command::new(suite.needs.0);
+    command.args(suite.args).current_dir(shell::root().join(suite.folder));
+    if suite.own_server {
+        println!("== {}", suite.name);
+        command.env("KIRUNA_BIN", std::path::absolute(shell::kiruna())?);
+        return shell::run(command);
+    }
     let server = Server::start(suite.name, &[])?;
     println!("== {} against {}", suite.name, server.namesrv);
-    let mut command = Command::new(suite.needs.0);
-    command
-        .args(suite.args)
-        .current_dir(shell::root().join(suite.folder))
-        .env("KIRUNA_TEST_NAMESRV", &server.namesrv)
-        .env("KIRUNA_TEST_BROKER", &server.broker);
+    command.env("KIRUNA_TEST_NAMESRV", &server.namesrv).env("KIRUNA_TEST_BROKER", &server.broker);
     let outcome =
         shell::run(command).with_context(|| format!("the server's log is {}", server.log().display()));
     let dir = server.stop()?;
     outcome?;
+    if let Some(stages) = stages(&dir.join("data")) {
+        let _ = std::fs::remove_dir_all(stages);
+    }
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+}
+
+/// The directory in shared memory that a server noted in its data directory; it stays when the server ends.
+pub(crate) fn stages(data: &Path) -> Option<PathBuf> {
+    let noted = std::fs::read_to_string(data.join("stages")).ok()?;
+    noted.lines().nth(1).map(PathBuf::from)
 }
 
 /// A standalone server in a temporary directory on free ports.
@@ -143,11 +169,6 @@ impl Server {
                 bail!("the server did not become ready; it printed '{}' and logged:\n{log}", line.trim())
             }
         }
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     fn log(&self) -> PathBuf {

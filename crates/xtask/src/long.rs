@@ -12,7 +12,7 @@ pub(crate) fn kill(args: &[String]) -> Result<()> {
         [flag, cycles] if flag == "--cycles" => cycles,
         _ => bail!("usage: cargo xtask kill [--cycles N]"),
     };
-    shell::run(shell::command("cargo", &["build", "--release", "--locked", "--package", "cli"]))?;
+    shell::build_kiruna()?;
     let mut test =
         shell::command("cargo", &["test", "--package", "cli", "--test", "kill", "--", "--nocapture"]);
     test.env("KIRUNA_KILL_CYCLES", cycles).env("KIRUNA_BIN", shell::kiruna());

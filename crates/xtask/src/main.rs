@@ -8,13 +8,14 @@ mod ci;
 mod interop;
 mod long;
 mod peers;
+mod process;
 mod shell;
 mod tidy;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo xtask <command>
+usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead of the release build)
 
   ci        the whole gate: format, lints, tidy, tests, documentation, official clients (what CI runs)
   fix       formats the code and applies the lints that fix themselves
@@ -22,6 +23,7 @@ usage: cargo xtask <command>
   interop   official RocketMQ clients against our server; `interop --list` names the suites,
             `interop NAME…` runs some of them
   peers     figures beside Apache's, in one run, written to docs/benchmarks; [--pairs N] [--seconds N]
+            [--gigabytes N] [--idle-wait SECONDS] [--kiruna PATH] [--out DIR]
   kill      kills a loaded server again and again and checks the ledger; [--cycles N]
   fuzz      every fuzz target for a while; [SECONDS]; needs the nightly toolchain and cargo-fuzz
 ";

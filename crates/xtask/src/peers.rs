@@ -1,278 +1,339 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of our server beside Apache's and beside `echo`, from one run on one machine, in turn (A B A B), written to
-//! `docs/benchmarks/`. The machine has to be idle before each sample, or the report says that it was not.
+//! Figures of our server beside Apache's and beside `echo`, from one run on one machine, in turn (A B E A B E), written
+//! to `docs/benchmarks/`. The machine has to be idle before each sample, or the page says that it was not. A row that
+//! fails is told and the others go on; servers and what they stored are gone at the end, however it comes.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod machine;
+mod report;
+mod rows;
+mod sides;
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::apache::Apache;
-use crate::interop::Server;
+use self::machine::Quiet;
+use self::report::Report;
+use self::rows::{ROWS, Sample, Work};
+use self::sides::{Echo, Lab, Server, Side};
+use crate::process::{Owned, Signals};
 use crate::shell;
 
-/// One line of the table.
-struct Row {
-    name: &'static str,
-    args: &'static [&'static str],
-    /// The figure that is compared, a column of the bench's report.
-    figure: &'static str,
-    /// Whether `echo` can do it too.
-    echo: bool,
+/// A server that has stored more gives way to a fresh one.
+const ROOM: u64 = 8_000_000_000;
+/// What a sample may write at most, a second.
+const PACE: u64 = 1_000_000_000;
+/// Waits for an idle machine, over the whole run.
+const IDLE_IN_ALL: Duration = Duration::from_secs(600);
+/// Restarts with the long log.
+const KILLS: usize = 3;
+
+/// How the command was called.
+pub(super) struct Options {
+    pairs: usize,
+    seconds: u64,
+    /// Bodies in the long log.
+    gigabytes: f64,
+    idle_wait: u64,
+    kiruna: PathBuf,
+    out: PathBuf,
 }
 
-const ROWS: [Row; 8] = [
-    Row {
-        name: "send 4 x 64",
-        args: &["send", "-c", "4", "--outstanding", "64"],
-        figure: "per_second",
-        echo: true,
-    },
-    Row {
-        name: "send 16 x 1",
-        args: &["send", "-c", "16", "--outstanding", "1"],
-        figure: "per_second",
-        echo: true,
-    },
-    Row {
-        name: "send 1 x 1, p50 (us)",
-        args: &["send", "-c", "1", "--outstanding", "1"],
-        figure: "p50_us",
-        echo: true,
-    },
-    Row {
-        name: "open loop 10 k/s, p99.9 (us)",
-        args: &["send", "-c", "4", "--rate", "10000"],
-        figure: "p999_us",
-        echo: true,
-    },
-    Row {
-        name: "batches of 32, 4 x 16",
-        args: &["send", "-c", "4", "--outstanding", "16", "--batch", "32"],
-        figure: "per_second",
-        echo: true,
-    },
-    Row {
-        name: "pull hot, 4 x 32 (MB/s)",
-        args: &["pull", "-c", "4", "--per-request", "32"],
-        figure: "mb_per_second",
-        echo: false,
-    },
-    Row {
-        name: "end to end 1 k/s, p50 (us)",
-        args: &["e2e", "--rate", "1000"],
-        figure: "p50_us",
-        echo: false,
-    },
-    Row {
-        name: "end to end 10 k/s, p99 (us)",
-        args: &["e2e", "--rate", "10000"],
-        figure: "p99_us",
-        echo: false,
-    },
-];
-/// With the disk's promise on both sides.
-const SYNC: Row = Row {
-    name: "sync flush 16 x 16",
-    args: &["send", "-c", "16", "--outstanding", "16"],
-    figure: "per_second",
-    echo: false,
-};
-
-struct Sample {
-    ours: f64,
-    apache: f64,
-    echo: Option<f64>,
+impl Options {
+    fn parse(args: &[String]) -> Result<Options> {
+        let mut options = Options {
+            pairs: 5,
+            seconds: 10,
+            gigabytes: 10.0,
+            idle_wait: 60,
+            kiruna: shell::kiruna(),
+            out: shell::root().join("docs/benchmarks"),
+        };
+        let mut ready = std::env::var_os("KIRUNA_BIN").is_some();
+        for pair in args.chunks(2) {
+            let [flag, text] = pair else { bail!("{} takes a value", pair[0]) };
+            let wrong = || format!("{flag} {text}: not a number");
+            match flag.as_str() {
+                "--pairs" => options.pairs = text.parse().with_context(wrong)?,
+                "--seconds" => options.seconds = text.parse().with_context(wrong)?,
+                "--gigabytes" => options.gigabytes = text.parse().with_context(wrong)?,
+                "--idle-wait" => options.idle_wait = text.parse().with_context(wrong)?,
+                "--kiruna" => (options.kiruna, ready) = (std::path::absolute(text)?, true),
+                "--out" => options.out = std::path::absolute(text)?,
+                _ => bail!("{flag} is not a flag of peers"),
+            }
+        }
+        if options.pairs == 0 || options.seconds == 0 {
+            bail!("--pairs and --seconds are at least 1");
+        }
+        if !ready {
+            shell::build_kiruna()?;
+        }
+        Ok(options)
+    }
 }
 
-/// Runs the table; `--pairs N` and `--seconds N` change its length.
+/// Runs the table and writes the page.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let number = |flag: &str, usual: usize| -> Result<usize> {
-        match args.iter().position(|arg| arg == flag) {
-            None => Ok(usual),
-            Some(at) => args
-                .get(at + 1)
-                .and_then(|text| text.parse().ok())
-                .with_context(|| format!("{flag} takes a number")),
-        }
+    let options = Options::parse(args)?;
+    let signals = Signals::listen()?;
+    let started = Instant::now();
+    check_room(&options)?;
+    let mut bench = Bench {
+        lab: Lab { signals: &signals, kiruna: &options.kiruna },
+        quiet: Quiet {
+            signals: &signals,
+            each: Duration::from_secs(options.idle_wait),
+            left: Cell::new(IDLE_IN_ALL),
+        },
+        options: &options,
+        report: Report::new(machine::describe(&options.kiruna), options.gigabytes),
     };
-    let (pairs, seconds) = (number("--pairs", 3)?, number("--seconds", 8)?.to_string());
-    shell::run(shell::command("cargo", &["build", "--release", "--locked", "--package", "cli"]))?;
-    let mut report = String::new();
-    let mut busiest = 0.0_f64;
-    {
-        let ours = Server::start("peers", &[])?;
-        let apache = Apache::start(&[])?;
-        let echo = Echo::start()?;
-        warm(&apache.namesrv)?;
-        warm(&ours.namesrv)?;
-        for row in &ROWS {
-            let samples = (0..pairs).map(|_| {
-                busiest = busiest.max(await_idle()?);
-                sample(
-                    row,
-                    &ours.namesrv,
-                    &apache.namesrv,
-                    row.echo.then_some(echo.address.as_str()),
-                    &seconds,
-                )
-            });
-            line(&mut report, row, &samples.collect::<Result<Vec<_>>>()?);
-        }
-        memory(&mut report, ours.pid(), apache.broker_pid)?;
+    for sync in [false, true] {
+        bench.load(sync)?;
     }
-    {
-        let ours = Server::start("peers-sync", &["--set", "durability=disk"])?;
-        let apache = Apache::start(&["flushDiskType=SYNC_FLUSH"])?;
-        warm(&apache.namesrv)?;
-        let samples = (0..pairs).map(|_| {
-            busiest = busiest.max(await_idle()?);
-            sample(&SYNC, &ours.namesrv, &apache.namesrv, None, &seconds)
-        });
-        line(&mut report, &SYNC, &samples.collect::<Result<Vec<_>>>()?);
+    bench.lives()?;
+    println!("took {:.0} minutes", started.elapsed().as_secs_f64() / 60.0);
+    bench.report.write(&options)?;
+    if bench.report.has_problems() {
+        bail!("not every figure could be had; the page says which");
     }
-    write(&report, pairs, &seconds, busiest)
-}
-
-fn sample(row: &Row, ours: &str, apache: &str, echo: Option<&str>, seconds: &str) -> Result<Sample> {
-    Ok(Sample {
-        ours: bench(row, &["-n", ours], seconds)?,
-        apache: bench(row, &["-n", apache], seconds)?,
-        echo: echo.map(|address| bench(row, &["--broker", address], seconds)).transpose()?,
-    })
-}
-
-fn bench(row: &Row, target: &[&str], seconds: &str) -> Result<f64> {
-    let mut command = Command::new(shell::kiruna());
-    command.arg("bench").args(row.args).args(target).args(["-o", "json", "--seconds", seconds]);
-    let report: Value = serde_json::from_str(&shell::output(command)?)?;
-    let errors = report[0]["errors"].as_u64().unwrap_or(u64::MAX);
-    if errors > 0 {
-        println!("  {} had {errors} errors: {}", row.name, report[0]["failures"]);
-    }
-    report[0][row.figure].as_f64().with_context(|| format!("the bench printed no {}", row.figure))
-}
-
-/// Apache's code has to be compiled, our pages touched.
-fn warm(namesrv: &str) -> Result<()> {
-    let mut command = Command::new(shell::kiruna());
-    command.args(["bench", "send", "-n", namesrv, "-o", "json", "--seconds", "15"]);
-    shell::output(command).map(drop)
-}
-
-fn line(report: &mut String, row: &Row, samples: &[Sample]) {
-    let (ours, apache) = (median(samples.iter().map(|s| s.ours)), median(samples.iter().map(|s| s.apache)));
-    let ratio = median(samples.iter().map(|s| s.ours / s.apache));
-    let mut text = format!("| {} | {ours:.0} | {apache:.0} | {ratio:.2} ", row.name);
-    if row.echo {
-        let echo = median(samples.iter().filter_map(|s| s.echo));
-        let share = median(samples.iter().filter_map(|s| s.echo.map(|echo| s.ours / echo)));
-        let _ = write!(text, "| {echo:.0} | {share:.2} ");
-    } else {
-        text.push_str("| | ");
-    }
-    let spread: Vec<String> = samples.iter().map(|s| format!("{:.2}", s.ours / s.apache)).collect();
-    let _ = writeln!(text, "| {} |", spread.join(" "));
-    print!("{text}");
-    report.push_str(&text);
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn memory(report: &mut String, ours: u32, apache: u32) -> Result<()> {
-    let anonymous = |pid: u32| -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-        Ok(line.split_whitespace().next().context("no number")?.parse::<f64>()? / 1024.0)
-    };
-    let (ours, apache) = (anonymous(ours)?, anonymous(apache)?);
-    let text = format!(
-        "| memory after the rows above (MB, mappings left out) | {ours:.0} | {apache:.0} | {:.3} | | | |\n",
-        ours / apache
-    );
-    print!("{text}");
-    report.push_str(&text);
     Ok(())
 }
 
-/// Waits until other work leaves the machine; returns how busy it still was.
-fn await_idle() -> Result<f64> {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let before = cpu_times()?;
-        std::thread::park_timeout(Duration::from_secs(1));
-        let after = cpu_times()?;
-        let busy = 1.0 - (after.1 - before.1) / (after.0 - before.0).max(1.0);
-        if busy < 0.1 || Instant::now() > end {
-            return Ok(busy);
-        }
+fn check_room(options: &Options) -> Result<()> {
+    let load = 2 * ROOM + PACE * (options.seconds + 2);
+    let long = (options.gigabytes * 1.3e9) as u64 + 2_000_000_000;
+    let (dir, needed) = (std::env::temp_dir(), load.max(long));
+    let free = machine::free(&dir)?;
+    if free < needed {
+        bail!(
+            "{} has {} GB free, {} GB are needed; $TMPDIR names another place",
+            dir.display(),
+            free / 1_000_000_000,
+            needed / 1_000_000_000
+        );
     }
-}
-
-/// All and idle time of the processors, in ticks.
-fn cpu_times() -> Result<(f64, f64)> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let numbers: Vec<f64> = stat
-        .lines()
-        .next()
-        .context("no cpu line")?
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|n| n.parse().ok())
-        .collect();
-    if numbers.len() < 5 {
-        bail!("/proc/stat has another form than expected");
-    }
-    Ok((numbers.iter().sum(), numbers[3] + numbers[4]))
-}
-
-fn write(rows: &str, pairs: usize, seconds: &str, busiest: f64) -> Result<()> {
-    let commit = shell::output(shell::command("git", &["rev-parse", "--short", "HEAD"]))?;
-    let text = format!(
-        "# Beside Apache RocketMQ 5.5.0\n\n\
-         Written by `cargo xtask peers` at {}. {pairs} samples of {seconds} s a row, both sides and `echo` in turn in one run on one\n\
-         machine of two cores, load generator included; medians, and the ratio of each pair. Apache: 2 GiB heap, warmed for 15 s.\n\
-         1 KiB bodies, JSON headers. Busiest the machine was before a sample: {:.0} %{}.\n\n\
-         | Work | KirunaMQ | Apache | ratio | echo | share of echo | pairs |\n|---|---|---|---|---|---|---|\n{rows}",
-        commit.trim(),
-        busiest * 100.0,
-        if busiest > 0.1 { ": too busy to believe the figures" } else { "" },
-    );
-    let path = shell::root().join("docs/benchmarks/peers.md");
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("written to {}", path.display());
     Ok(())
 }
 
-/// The server that stores nothing.
-struct Echo {
-    child: Child,
-    address: String,
+/// A run under way.
+struct Bench<'a> {
+    lab: Lab<'a>,
+    quiet: Quiet<'a>,
+    options: &'a Options,
+    report: Report,
 }
 
-impl Echo {
-    fn start() -> Result<Echo> {
-        let mut child =
-            Command::new(shell::kiruna()).args(["bench", "echo"]).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("its output is piped")?).read_line(&mut line)?;
-        let address =
-            line.trim().strip_prefix("ready echo=").with_context(|| format!("echo printed '{line}'"))?;
-        Ok(Echo { address: address.to_owned(), child })
+impl Bench<'_> {
+    /// All rows of load that take servers of this kind.
+    fn load(&mut self, sync: bool) -> Result<()> {
+        let mut servers = [None, None];
+        let mut echo = None;
+        for (at, row) in ROWS.iter().enumerate() {
+            if !matches!(row.work, Work::Bench { .. }) || row.work.sync() != sync {
+                continue;
+            }
+            let mut samples = Vec::new();
+            for turn in 0..self.options.pairs {
+                println!("{}: turn {} of {}", row.name, turn + 1, self.options.pairs);
+                let mut sample = Sample::default();
+                self.turn(at, &mut servers, &mut echo, &mut sample)?;
+                samples.push(sample);
+            }
+            self.report.note(at, samples);
+        }
+        Ok(())
     }
-}
 
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// One sample of each side. What fails is noted and leaves a gap; only a signal ends the run.
+    fn turn(
+        &mut self,
+        at: usize,
+        servers: &mut [Option<Server>; 2],
+        echo: &mut Option<Echo>,
+        sample: &mut Sample,
+    ) -> Result<()> {
+        let sync = ROWS[at].work.sync();
+        for (side, server) in [Side::Apache, Side::Kiruna].into_iter().zip(servers) {
+            let who = format!("{side:?}");
+            let outcome = self
+                .ready(side, sync, server)
+                .and_then(|namesrv| self.sample(at, &who, &["-n", &namesrv], &mut sample.busy));
+            let figure = self.told(&format!("{}, {who}", ROWS[at].name), outcome)?;
+            match side {
+                Side::Apache => sample.apache = figure,
+                Side::Kiruna => sample.kiruna = figure,
+            }
+            if figure.is_none() {
+                *server = None;
+            }
+        }
+        if matches!(ROWS[at].work, Work::Bench { echo: true, .. }) {
+            let outcome = self
+                .echo(echo)
+                .and_then(|address| self.sample(at, "echo", &["--broker", &address], &mut sample.busy));
+            sample.echo = self.told(&format!("{}, echo", ROWS[at].name), outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Turns a failure into a problem of the report, unless it is a signal.
+    fn told<T>(&mut self, what: &str, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Ok(figure) => Ok(Some(figure)),
+            Err(error) if self.lab.signals.seen() => Err(error),
+            Err(error) => {
+                self.report.problem(format!("{what}: {error:#}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// A warm server with room for another sample; returns the address of its name server.
+    fn ready(&self, side: Side, sync: bool, server: &mut Option<Server>) -> Result<String> {
+        if let Some(running) = server
+            && running.pid().is_ok()
+            && machine::taken(&running.store()) < ROOM
+        {
+            return Ok(running.namesrv());
+        }
+        *server = None;
+        println!("  a fresh server: {side:?}");
+        let mut fresh = Server::prepare(side, "load", sync, &self.lab)?;
+        fresh.start(self.lab.signals)?;
+        let namesrv = fresh.namesrv();
+        let seconds = if side == Side::Apache { "15" } else { "3" };
+        let warm = ["send", "-n", &namesrv, "--warmup", "0", "--seconds", seconds];
+        if let Err(error) = self.bench(&warm) {
+            // A broker accepts messages a moment before its name server knows it.
+            println!("  not warm yet: {error:#}; once more");
+            self.lab.signals.pause(Duration::from_secs(2))?;
+            self.bench(&warm)?;
+        }
+        *server = Some(fresh);
+        Ok(namesrv)
+    }
+
+    fn echo(&self, echo: &mut Option<Echo>) -> Result<String> {
+        if echo.as_mut().is_none_or(|running| running.check().is_err()) {
+            *echo = Some(Echo::start(&self.lab)?);
+        }
+        Ok(echo.as_ref().context("echo was started")?.address.clone())
+    }
+
+    /// One figure.
+    fn sample(&mut self, at: usize, who: &str, target: &[&str], busy: &mut f64) -> Result<f64> {
+        let Work::Bench { args, figure, .. } = ROWS[at].work else { bail!("not a row of load") };
+        *busy = busy.max(self.quiet.wait()?);
+        let seconds = self.options.seconds.to_string();
+        let all = [args, target, &["--warmup", "2", "--seconds", &seconds]].concat();
+        let found = self.bench(&all)?;
+        let errors = found["errors"].as_u64().context("the bench printed no errors")?;
+        if errors > 0 {
+            let failures = found["failures"].as_str().unwrap_or_default();
+            self.report.refused(format!("{}, {who}: {failures}; they are not in the figure", ROWS[at].name));
+        }
+        let value = found[figure].as_f64().with_context(|| format!("the bench printed no {figure}"))?;
+        println!("  {who}: {value}");
+        Ok(value)
+    }
+
+    /// Runs the load generator and returns the row it prints.
+    fn bench(&self, args: &[&str]) -> Result<Value> {
+        let mut command = Command::new(&self.options.kiruna);
+        command.arg("bench").args(args).args(["-o", "json"]).stdout(Stdio::piped());
+        let patience = Duration::from_secs(self.options.seconds + 180);
+        let text = Owned::start(command)?.output(self.lab.signals, patience)?;
+        let report: Value = serde_json::from_str(&text).context("the bench's report")?;
+        Ok(report[0].clone())
+    }
+
+    /// The rows about one server's life: memory, and how soon it is ready.
+    fn lives(&mut self) -> Result<()> {
+        let mut samples: Vec<Vec<Sample>> = ROWS.iter().map(|_| Vec::new()).collect();
+        for side in [Side::Apache, Side::Kiruna] {
+            let mut found = Vec::new();
+            let outcome = self.life(side, &mut found);
+            self.told(&format!("memory and readiness, {side:?}"), outcome)?;
+            for (at, row) in ROWS.iter().enumerate() {
+                let of_row = found
+                    .iter()
+                    .filter(|(work, ..)| std::mem::discriminant(work) == std::mem::discriminant(&row.work));
+                for (turn, (_, figure, busy)) in of_row.enumerate() {
+                    if samples[at].len() == turn {
+                        samples[at].push(Sample::default());
+                    }
+                    let sample = &mut samples[at][turn];
+                    sample.busy = sample.busy.max(*busy);
+                    match side {
+                        Side::Apache => sample.apache = Some(*figure),
+                        Side::Kiruna => sample.kiruna = Some(*figure),
+                    }
+                }
+            }
+        }
+        for (at, samples) in samples.into_iter().enumerate() {
+            if !matches!(ROWS[at].work, Work::Bench { .. }) {
+                self.report.note(at, samples);
+            }
+        }
+        Ok(())
+    }
+
+    fn life(&self, side: Side, found: &mut Vec<(Work, f64, f64)>) -> Result<()> {
+        let note = |found: &mut Vec<_>, work: Work, figure: f64, busy: f64| {
+            println!("  {side:?}: {figure:.3}");
+            found.push((work, figure, busy));
+        };
+        println!("{side:?}: ready after start, {} times", self.options.pairs);
+        let fresh = |found: &mut Vec<_>| -> Result<Server> {
+            let mut fresh = Server::prepare(side, "life", false, &self.lab)?;
+            let busy = self.quiet.wait()?;
+            note(found, Work::ReadyFresh, fresh.start(self.lab.signals)?.as_secs_f64(), busy);
+            Ok(fresh)
+        };
+        for _ in 1..self.options.pairs {
+            drop(fresh(found)?);
+        }
+        let mut server = fresh(found)?;
+        self.lab.signals.pause(Duration::from_secs(5))?;
+        println!("{side:?}: memory");
+        note(found, Work::IdleMemory, server.memory()?, 0.0);
+        self.fill(&server)?;
+        self.lab.signals.pause(Duration::from_secs(5))?;
+        note(found, Work::FullMemory, server.memory()?, 0.0);
+        println!("{side:?}: ready after kill -9, {KILLS} times");
+        for _ in 0..KILLS {
+            server.kill();
+            let busy = self.quiet.wait()?;
+            note(found, Work::ReadyKilled, server.start(self.lab.signals)?.as_secs_f64(), busy);
+        }
+        Ok(())
+    }
+
+    /// Sends until the long log is there.
+    fn fill(&self, server: &Server) -> Result<()> {
+        let (namesrv, wanted) = (server.namesrv(), self.options.gigabytes * 1e9);
+        let end = Instant::now() + Duration::from_secs(900);
+        let mut sent = 0.0;
+        while sent < wanted {
+            if Instant::now() > end {
+                bail!("only {:.1} GB were written in a quarter of an hour", sent / 1e9);
+            }
+            let batches = ["--outstanding", "8", "--batch", "32", "--warmup", "0", "--seconds", "2"];
+            let done = self.bench(&[&["send", "-n", &namesrv, "-c", "4"], &batches[..]].concat())?;
+            let messages = done["messages"].as_f64().context("the bench printed no messages")?;
+            if messages == 0.0 {
+                bail!("no message was accepted: {}", done["failures"]);
+            }
+            sent += messages * done["size"].as_f64().context("the bench printed no size")?;
+            println!("  {:.1} of {:.1} GB", sent / 1e9, wanted / 1e9);
+        }
+        Ok(())
     }
 }

@@ -17,9 +17,17 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The release build of the server.
+/// The server to run: `$KIRUNA_BIN`, or the release build.
 pub(crate) fn kiruna() -> PathBuf {
-    target().join("release").join("kiruna")
+    std::env::var_os("KIRUNA_BIN").map_or_else(|| target().join("release").join("kiruna"), PathBuf::from)
+}
+
+/// Makes the release build, unless `$KIRUNA_BIN` names a server that is ready.
+pub(crate) fn build_kiruna() -> Result<()> {
+    if std::env::var_os("KIRUNA_BIN").is_some() {
+        return Ok(());
+    }
+    run(command("cargo", &["build", "--release", "--locked", "--package", "cli"]))
 }
 
 /// A command that starts in the checkout's root.

@@ -73,7 +73,9 @@ impl Link {
     }
 
     fn stuck_bytes(&self) -> usize {
-        let unfinished = if self.reading.input.len() > READ_LEAST { self.reading.input.len() } else { 0 };
+        let input = &self.reading.input;
+        // What is held counts, not what was filled of it: buffers double as they grow.
+        let unfinished = if input.len() > READ_LEAST { input.capacity() } else { 0 };
         unfinished + self.writing.left()
     }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-package golden;
+package v4;
+
+import static shared.Output.NOW;
 
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -39,41 +38,18 @@ import org.apache.rocketmq.common.protocol.route.QueueData;
 import org.apache.rocketmq.common.protocol.route.TopicRouteData;
 import org.apache.rocketmq.common.subscription.SubscriptionGroupConfig;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
-import org.apache.rocketmq.remoting.protocol.RemotingSerializable;
-import org.apache.rocketmq.remoting.protocol.SerializeType;
+import shared.Output;
 
 /** Writes what Apache's 4.9 classes print. Every value is fixed, so that a second run gives the same bytes. */
 public final class Golden {
-    private static final long NOW = 1_700_000_000_123L;
-    private static Path out;
+    private static Output out;
 
     public static void main(String[] args) throws Exception {
-        out = Path.of(args[0]);
-        Files.createDirectories(out);
+        out = new Output(args[0]);
         System.setProperty(RemotingCommand.REMOTING_VERSION_KEY, "408");
         frames();
         records();
         bodies();
-    }
-
-    private static void write(String name, byte[] bytes) throws Exception {
-        Files.write(out.resolve(name), bytes);
-    }
-
-    private static void json(String name, Object value) throws Exception {
-        write(name + ".json", RemotingSerializable.encode(value));
-    }
-
-    private static void frame(String name, RemotingCommand command, int opaque, byte[] body) throws Exception {
-        for (SerializeType type : SerializeType.values()) {
-            command.setOpaque(opaque);
-            command.setSerializeTypeCurrentRPC(type);
-            command.setBody(body);
-            ByteBuffer buffer = command.encode();
-            byte[] bytes = new byte[buffer.remaining()];
-            buffer.get(bytes);
-            write("frame-" + name + (type == SerializeType.JSON ? ".json.bin" : ".rocketmq.bin"), bytes);
-        }
     }
 
     private static SendMessageRequestHeader send(boolean batch) {
@@ -95,10 +71,10 @@ public final class Golden {
 
     private static void frames() throws Exception {
         byte[] body = "hello".getBytes(StandardCharsets.UTF_8);
-        frame("send-v1", RemotingCommand.createRequestCommand(10, send(false)), 1, body);
-        frame("send-v2", RemotingCommand.createRequestCommand(310, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send(false))), 2, body);
-        frame("send-batch", RemotingCommand.createRequestCommand(320, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send(true))), 3, batch());
-        frame("heartbeat", RemotingCommand.createRequestCommand(34, null), 4, heartbeat().encode());
+        out.frame("send-v1", RemotingCommand.createRequestCommand(10, send(false)), 1, body);
+        out.frame("send-v2", RemotingCommand.createRequestCommand(310, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send(false))), 2, body);
+        out.frame("send-batch", RemotingCommand.createRequestCommand(320, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send(true))), 3, batch());
+        out.frame("heartbeat", RemotingCommand.createRequestCommand(34, null), 4, heartbeat().encode());
         PullMessageRequestHeader pull = new PullMessageRequestHeader();
         pull.setConsumerGroup("consumers");
         pull.setTopic("orders");
@@ -111,7 +87,7 @@ public final class Golden {
         pull.setSubscription("*");
         pull.setSubVersion(NOW);
         pull.setExpressionType("TAG");
-        frame("pull", RemotingCommand.createRequestCommand(11, pull), 5, null);
+        out.frame("pull", RemotingCommand.createRequestCommand(11, pull), 5, null);
     }
 
     private static byte[] batch() {
@@ -123,7 +99,7 @@ public final class Golden {
     }
 
     private static void records() throws Exception {
-        write("batch.bin", batch());
+        out.write("batch.bin", batch());
         MessageExt message = new MessageExt();
         message.setTopic("orders");
         message.setBody("a body".getBytes(StandardCharsets.UTF_8));
@@ -139,7 +115,7 @@ public final class Golden {
         message.setPreparedTransactionOffset(99);
         message.setBodyCRC(org.apache.rocketmq.common.UtilAll.crc32(message.getBody()));
         MessageAccessor.putProperty(message, "TAGS", "red");
-        write("record-v1.bin", MessageDecoder.encode(message, false));
+        out.write("record-v1.bin", MessageDecoder.encode(message, false));
     }
 
     private static SubscriptionData subscription() throws Exception {
@@ -169,7 +145,7 @@ public final class Golden {
     }
 
     private static void bodies() throws Exception {
-        json("heartbeat", heartbeat());
+        out.json("heartbeat", heartbeat());
         HashMap<Long, String> addresses = new HashMap<>();
         addresses.put(0L, "10.0.0.1:10911");
         addresses.put(1L, "10.0.0.2:10911");
@@ -182,28 +158,28 @@ public final class Golden {
         route.setBrokerDatas(List.of(new BrokerData("cluster", "broker-a", addresses)));
         route.setQueueDatas(List.of(queues));
         route.setFilterServerTable(new HashMap<>());
-        json("route", route);
+        out.json("route", route);
         ConsumeStats progress = new ConsumeStats();
         OffsetWrapper wrapper = new OffsetWrapper();
         wrapper.setBrokerOffset(99);
         wrapper.setConsumerOffset(77);
         wrapper.setLastTimestamp(NOW);
         progress.getOffsetTable().put(queue(1), wrapper);
-        json("consume-stats", progress);
+        out.json("consume-stats", progress);
         Map<MessageQueue, Long> moved = new LinkedHashMap<>();
         moved.put(queue(0), 123L);
         moved.put(queue(1), 456L);
         ResetOffsetBody reset = new ResetOffsetBody();
         reset.setOffsetTable(moved);
-        json("reset-offset", reset);
+        out.json("reset-offset", reset);
         SubscriptionGroupConfig group = new SubscriptionGroupConfig();
         group.setGroupName("consumers");
-        json("subscription-group", group);
-        json("topic-config", new TopicConfig("orders", 8, 8, 6));
+        out.json("subscription-group", group);
+        out.json("topic-config", new TopicConfig("orders", 8, 8, 6));
         RegisterBrokerBody registration = new RegisterBrokerBody();
         registration.getTopicConfigSerializeWrapper().getTopicConfigTable().put("orders", new TopicConfig("orders", 8, 8, 6));
         registration.getTopicConfigSerializeWrapper().getDataVersion().setTimestamp(NOW);
-        write("registration.json", registration.encode(false));
-        write("registration.deflated.bin", registration.encode(true));
+        out.write("registration.json", registration.encode(false));
+        out.write("registration.deflated.bin", registration.encode(true));
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-package golden;
+package v5;
+
+import static shared.Output.NOW;
+import static shared.Output.bytes;
 
 import com.alibaba.fastjson2.JSONWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -38,8 +39,6 @@ import org.apache.rocketmq.remoting.CommandCustomHeader;
 import org.apache.rocketmq.remoting.protocol.DataVersion;
 import org.apache.rocketmq.remoting.protocol.LanguageCode;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
-import org.apache.rocketmq.remoting.protocol.RemotingSerializable;
-import org.apache.rocketmq.remoting.protocol.SerializeType;
 import org.apache.rocketmq.remoting.protocol.admin.ConsumeStats;
 import org.apache.rocketmq.remoting.protocol.admin.OffsetWrapper;
 import org.apache.rocketmq.remoting.protocol.admin.TopicOffset;
@@ -60,15 +59,14 @@ import org.apache.rocketmq.remoting.protocol.statictopic.TopicQueueMappingInfo;
 import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
 import org.apache.rocketmq.store.MessageExtEncoder;
 import org.apache.rocketmq.store.config.MessageStoreConfig;
+import shared.Output;
 
 /** Writes what Apache's 5.x classes print. Every value is fixed, so that a second run gives the same bytes. */
 public final class Golden {
-    private static final long NOW = 1_700_000_000_123L;
-    private static Path out;
+    private static Output out;
 
     public static void main(String[] args) throws Exception {
-        out = Path.of(args[0]);
-        Files.createDirectories(out);
+        out = new Output(args[0]);
         System.setProperty(RemotingCommand.REMOTING_VERSION_KEY, "513");
         frames();
         records();
@@ -83,30 +81,7 @@ public final class Golden {
         clients();
     }
 
-    private static void write(String name, byte[] bytes) throws Exception {
-        Files.write(out.resolve(name), bytes);
-    }
-
-    private static void json(String name, Object value) throws Exception {
-        write(name + ".json", RemotingSerializable.encode(value));
-    }
-
-    private static byte[] bytes(ByteBuffer buffer) {
-        byte[] copy = new byte[buffer.remaining()];
-        buffer.duplicate().get(copy);
-        return copy;
-    }
-
     // ---- frames
-
-    private static void frame(String name, RemotingCommand command, int opaque, byte[] body) throws Exception {
-        for (SerializeType type : SerializeType.values()) {
-            command.setOpaque(opaque);
-            command.setSerializeTypeCurrentRPC(type);
-            command.setBody(body);
-            write("frame-" + name + (type == SerializeType.JSON ? ".json.bin" : ".rocketmq.bin"), bytes(command.encode()));
-        }
-    }
 
     private static RemotingCommand request(int code, CommandCustomHeader header) {
         return RemotingCommand.createRequestCommand(code, header);
@@ -133,12 +108,12 @@ public final class Golden {
 
     private static void frames() throws Exception {
         byte[] body = "hello".getBytes(StandardCharsets.UTF_8);
-        frame("send-v1", request(10, send()), 1, body);
-        frame("send-v2", request(310, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send())), 2, body);
+        out.frame("send-v1", request(10, send()), 1, body);
+        out.frame("send-v2", request(310, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send())), 2, body);
         SendMessageRequestHeader batch = send();
         batch.setBatch(true);
-        frame("send-batch", request(320, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(batch)), 3, batch().encode());
-        frame("heartbeat", request(34, null), 4, heartbeat().encode());
+        out.frame("send-batch", request(320, SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(batch)), 3, batch().encode());
+        out.frame("heartbeat", request(34, null), 4, heartbeat().encode());
 
         PullMessageRequestHeader pull = new PullMessageRequestHeader();
         pull.setConsumerGroup("consumers");
@@ -154,7 +129,7 @@ public final class Golden {
         pull.setExpressionType("TAG");
         pull.setMaxMsgBytes(262144);
         pull.setBrokerName("broker-a");
-        frame("pull", request(11, pull), 5, null);
+        out.frame("pull", request(11, pull), 5, null);
 
         RegisterBrokerRequestHeader register = new RegisterBrokerRequestHeader();
         register.setBrokerName("broker-a");
@@ -166,7 +141,7 @@ public final class Golden {
         register.setEnableActingMaster(false);
         register.setCompressed(true);
         register.setBodyCrc32(12345);
-        frame("register-broker", request(103, register), 6, registration().encode(true));
+        out.frame("register-broker", request(103, register), 6, registration().encode(true));
 
         RemotingCommand pulled = RemotingCommand.createResponseCommand(PullMessageResponseHeader.class);
         PullMessageResponseHeader answer = (PullMessageResponseHeader) pulled.readCustomHeader();
@@ -176,7 +151,7 @@ public final class Golden {
         answer.setMaxOffset(34L);
         pulled.setCode(0);
         pulled.setRemark("FOUND");
-        frame("pull-answer", pulled, 5, body);
+        out.frame("pull-answer", pulled, 5, body);
 
         RemotingCommand sent = RemotingCommand.createResponseCommand(SendMessageResponseHeader.class);
         SendMessageResponseHeader ok = (SendMessageResponseHeader) sent.readCustomHeader();
@@ -185,13 +160,13 @@ public final class Golden {
         ok.setQueueOffset(9L);
         ok.setTransactionId("tx");
         sent.setCode(0);
-        frame("send-answer", sent, 2, null);
+        out.frame("send-answer", sent, 2, null);
 
-        frame("refusal", RemotingCommand.createResponseCommand(17, "topic[x] \"not\" exist\n, see é"), 8, null);
+        out.frame("refusal", RemotingCommand.createResponseCommand(17, "topic[x] \"not\" exist\n, see é"), 8, null);
         RemotingCommand oneWay = request(15, null);
         oneWay.markOnewayRPC();
         oneWay.addExtField("a", "1");
-        frame("one-way", oneWay, 9, null);
+        out.frame("one-way", oneWay, 9, null);
     }
 
     // ---- records
@@ -237,13 +212,13 @@ public final class Golden {
         properties.put("KEYS", "k1 k2");
         properties.put("user", "wert=\u00e9\u6f22");
         byte[] body = "a body, é漢🦀".getBytes(StandardCharsets.UTF_8);
-        write("record-v1.bin", encode(message("orders", body, properties, "10.1.2.3", "127.0.0.1")));
-        write("record-ipv6.bin", encode(message("orders", body, properties, "2001:db8::1", "fe80::2")));
-        write("record-born-ipv6.bin", encode(message("orders", body, properties, "2001:db8::1", "10.0.0.1")));
-        write("record-empty.bin", encode(message("t", new byte[0], new HashMap<>(), "10.1.2.3", "127.0.0.1")));
+        out.write("record-v1.bin", encode(message("orders", body, properties, "10.1.2.3", "127.0.0.1")));
+        out.write("record-ipv6.bin", encode(message("orders", body, properties, "2001:db8::1", "fe80::2")));
+        out.write("record-born-ipv6.bin", encode(message("orders", body, properties, "2001:db8::1", "10.0.0.1")));
+        out.write("record-empty.bin", encode(message("t", new byte[0], new HashMap<>(), "10.1.2.3", "127.0.0.1")));
         MessageExtBrokerInner longTopic = message("%RETRY%" + "g".repeat(200), body, properties, "10.1.2.3", "127.0.0.1");
         longTopic.setVersion(MessageVersion.MESSAGE_VERSION_V2);
-        write("record-v2.bin", encode(longTopic));
+        out.write("record-v2.bin", encode(longTopic));
 
         // A pull body: records with their offsets, as a broker hands them out.
         List<byte[]> parts = new ArrayList<>();
@@ -255,7 +230,7 @@ public final class Golden {
         }
         ByteBuffer pulled = ByteBuffer.allocate(parts.stream().mapToInt(part -> part.length).sum());
         parts.forEach(pulled::put);
-        write("pull-body.bin", pulled.array());
+        out.write("pull-body.bin", pulled.array());
     }
 
     private static MessageBatch batch() {
@@ -271,19 +246,19 @@ public final class Golden {
     }
 
     private static void batches() throws Exception {
-        write("batch.bin", batch().encode());
+        out.write("batch.bin", batch().encode());
     }
 
     private static void compressed() throws Exception {
         byte[] body = "compress me, ".repeat(500).getBytes(StandardCharsets.UTF_8);
-        write("body-plain.txt", body);
+        out.write("body-plain.txt", body);
         for (CompressionType type : CompressionType.values()) {
             byte[] small = CompressorFactory.getCompressor(type).compress(body, 5);
             if (!Arrays.equals(body, CompressorFactory.getCompressor(type).decompress(small))) {
                 throw new IllegalStateException(type.name());
             }
             int flag = MessageSysFlag.COMPRESSED_FLAG | type.getCompressionFlag();
-            write("body-" + type.name().toLowerCase() + "-" + Integer.toHexString(flag) + ".bin", small);
+            out.write("body-" + type.name().toLowerCase() + "-" + Integer.toHexString(flag) + ".bin", small);
         }
     }
 
@@ -297,7 +272,7 @@ public final class Golden {
                 text.append(MessageDecoder.createMessageId(address, offset)).append('\t').append(host).append("\t10911\t").append(offset).append('\n');
             }
         }
-        write("offset-ids.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
+        out.write("offset-ids.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
         text.setLength(0);
         for (int i = 0; i < 3; i++) {
             long before = System.currentTimeMillis();
@@ -306,7 +281,7 @@ public final class Golden {
                 .append(MessageClientIDSetter.getPidFromID(id)).append('\t')
                 .append(before).append('\n');
         }
-        write("unique-ids.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
+        out.write("unique-ids.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
     }
 
     private static void tags() throws Exception {
@@ -315,14 +290,14 @@ public final class Golden {
         for (String tag : tags) {
             text.append(tag).append('\t').append(MessageExtBrokerInner.tagsString2tagsCode(tag)).append('\n');
         }
-        write("tag-hashes.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
+        out.write("tag-hashes.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
         text.setLength(0);
         for (String expression : new String[] {"*", "", "a", "a || b", " a||b || ", "标签||🦀", "a|b", "||a", " || "}) {
             SubscriptionData data = FilterAPI.buildSubscriptionData("t", expression);
             data.setSubVersion(1);
             text.append(expression).append('\t').append(new TreeSet<>(data.getTagsSet())).append('\t').append(new TreeSet<>(data.getCodeSet())).append('\n');
         }
-        write("tag-expressions.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
+        out.write("tag-expressions.tsv", text.toString().getBytes(StandardCharsets.UTF_8));
     }
 
     // ---- JSON bodies
@@ -344,25 +319,25 @@ public final class Golden {
         TopicRouteData route = new TopicRouteData();
         route.setBrokerDatas(List.of(broker));
         route.setQueueDatas(List.of(queues));
-        json("route", route);
+        out.json("route", route);
         TopicQueueMappingInfo mapping = new TopicQueueMappingInfo("orders", 4, "broker-a", 17);
         mapping.getCurrIdMap().put(0, 0);
         mapping.getCurrIdMap().put(3, 1);
         route.setTopicQueueMappingByBroker(new HashMap<>(Map.of("broker-a", mapping)));
         route.setOrderTopicConf("broker-a:4");
         route.getFilterServerTable().put("10.0.0.1:10911", List.of("f:1"));
-        json("route-full", route);
-        write("route-full-standard.json", route.encode(JSONWriter.Feature.BrowserCompatible,
+        out.json("route-full", route);
+        out.write("route-full-standard.json", route.encode(JSONWriter.Feature.BrowserCompatible,
             JSONWriter.Feature.MapSortField));
         ClusterInfo cluster = new ClusterInfo();
         cluster.setBrokerAddrTable(new HashMap<>(Map.of("broker-a", broker)));
         cluster.setClusterAddrTable(new HashMap<>(Map.of("cluster", new HashSet<>(Set("broker-a")))));
-        json("cluster-info", cluster);
+        out.json("cluster-info", cluster);
         BrokerMemberGroup group = new BrokerMemberGroup("cluster", "broker-a");
         group.setBrokerAddrs(addresses);
         GetBrokerMemberGroupResponseBody members = new GetBrokerMemberGroupResponseBody();
         members.setBrokerMemberGroup(group);
-        json("broker-member-group", members);
+        out.json("broker-member-group", members);
     }
 
     private static java.util.Set<String> Set(String... values) {
@@ -393,13 +368,13 @@ public final class Golden {
     }
 
     private static void heartbeats() throws Exception {
-        json("heartbeat", heartbeat());
-        json("heartbeat-empty", new HeartbeatData());
+        out.json("heartbeat", heartbeat());
+        out.json("heartbeat-empty", new HeartbeatData());
         CheckClientRequestBody check = new CheckClientRequestBody();
         check.setClientId("c");
         check.setGroup("consumers");
         check.setSubscriptionData(subscription());
-        json("check-client", check);
+        out.json("check-client", check);
     }
 
     private static DataVersion version() {
@@ -431,28 +406,28 @@ public final class Golden {
     }
 
     private static void registrations() throws Exception {
-        write("registration.json", registration().encode(false));
-        write("registration.deflated.bin", registration().encode(true));
-        json("topic-config", topic("orders", 8));
-        json("topic-config-default", new TopicConfig("orders"));
-        write("topic-config-line.txt", topic("orders", 8).encode().getBytes(StandardCharsets.UTF_8));
+        out.write("registration.json", registration().encode(false));
+        out.write("registration.deflated.bin", registration().encode(true));
+        out.json("topic-config", topic("orders", 8));
+        out.json("topic-config-default", new TopicConfig("orders"));
+        out.write("topic-config-line.txt", topic("orders", 8).encode().getBytes(StandardCharsets.UTF_8));
         TopicConfigSerializeWrapper table = new TopicConfigSerializeWrapper();
         table.setDataVersion(version());
         table.getTopicConfigTable().put("orders", topic("orders", 8));
-        json("topic-config-table", table);
+        out.json("topic-config-table", table);
     }
 
     private static void tables() throws Exception {
         SubscriptionGroupConfig group = new SubscriptionGroupConfig();
         group.setGroupName("consumers");
-        json("subscription-group", group);
+        out.json("subscription-group", group);
         SubscriptionGroupWrapper groups = new SubscriptionGroupWrapper();
         groups.setDataVersion(version());
         groups.getSubscriptionGroupTable().put("consumers", group);
         ConcurrentHashMap<String, Integer> forbidden = new ConcurrentHashMap<>();
         forbidden.put("orders", 1);
         groups.setForbiddenTable(new ConcurrentHashMap<>(Map.of("consumers", forbidden)));
-        json("subscription-group-table", groups);
+        out.json("subscription-group-table", groups);
 
         ConsumerOffsetSerializeWrapper offsets = new ConsumerOffsetSerializeWrapper();
         ConcurrentHashMap<Integer, Long> queues = new ConcurrentHashMap<>();
@@ -460,7 +435,7 @@ public final class Golden {
         queues.put(1, 456L);
         offsets.getOffsetTable().put("orders@consumers", queues);
         offsets.setDataVersion(version());
-        json("consumer-offsets", offsets);
+        out.json("consumer-offsets", offsets);
 
         TopicStatsTable stats = new TopicStatsTable();
         TopicOffset offset = new TopicOffset();
@@ -469,7 +444,7 @@ public final class Golden {
         offset.setLastUpdateTimestamp(NOW);
         stats.getOffsetTable().put(queue(0), offset);
         stats.setTopicPutTps(1.5);
-        json("topic-stats", stats);
+        out.json("topic-stats", stats);
 
         ConsumeStats progress = new ConsumeStats();
         OffsetWrapper wrapper = new OffsetWrapper();
@@ -478,38 +453,38 @@ public final class Golden {
         wrapper.setPullOffset(80);
         wrapper.setLastTimestamp(NOW);
         progress.getOffsetTable().put(queue(1), wrapper);
-        json("consume-stats", progress);
+        out.json("consume-stats", progress);
         ConsumeStatsList list = new ConsumeStatsList();
         list.setBrokerAddr("10.0.0.1:10911");
         list.setConsumeStatsList(List.of(Map.of("consumers", List.of(progress))));
         list.setTotalDiff(22);
         list.setTotalInflightDiff(3);
-        json("consume-stats-list", list);
+        out.json("consume-stats-list", list);
 
         ResetOffsetBody reset = new ResetOffsetBody();
         Map<MessageQueue, Long> moved = new LinkedHashMap<>();
         moved.put(queue(0), 123L);
         moved.put(queue(1), 456L);
         reset.setOffsetTable(moved);
-        json("reset-offset", reset);
+        out.json("reset-offset", reset);
         ResetOffsetBodyForC resetForC = new ResetOffsetBodyForC();
         resetForC.setOffsetTable(List.of(new MessageQueueForC("orders", "broker-a", 0, 123L)));
-        json("reset-offset-c", resetForC);
+        out.json("reset-offset-c", resetForC);
         GetConsumerStatusBody status = new GetConsumerStatusBody();
         status.setMessageQueueTable(moved);
         status.setConsumerTable(new HashMap<>(Map.of("client", moved)));
-        json("consumer-status", status);
+        out.json("consumer-status", status);
 
         KVTable table = new KVTable();
         table.getTable().put("a", "1");
         table.getTable().put("quote\"", "line\nbreak\u0001\u2028é/");
-        json("kv-table", table);
+        out.json("kv-table", table);
         TopicList topics = new TopicList();
         topics.setTopicList(Set("a", "b"));
-        json("topic-list", topics);
+        out.json("topic-list", topics);
         GroupList groupList = new GroupList();
         groupList.getGroupList().add("consumers");
-        json("group-list", groupList);
+        out.json("group-list", groupList);
         QueueTimeSpan span = new QueueTimeSpan();
         span.setMessageQueue(queue(0));
         span.setMinTimeStamp(1);
@@ -518,7 +493,7 @@ public final class Golden {
         span.setDelayTime(4);
         QueryConsumeTimeSpanBody spans = new QueryConsumeTimeSpanBody();
         spans.setConsumeTimeSpanSet(List.of(span));
-        json("consume-time-span", spans);
+        out.json("consume-time-span", spans);
         BrokerStatsData broker = new BrokerStatsData();
         BrokerStatsItem item = new BrokerStatsItem();
         item.setSum(7);
@@ -527,10 +502,10 @@ public final class Golden {
         broker.setStatsMinute(item);
         broker.setStatsHour(item);
         broker.setStatsDay(item);
-        json("broker-stats", broker);
+        out.json("broker-stats", broker);
         QueryCorrectionOffsetBody correction = new QueryCorrectionOffsetBody();
         correction.setCorrectionOffsets(new HashMap<>(Map.of(0, 5L)));
-        json("correction-offsets", correction);
+        out.json("correction-offsets", correction);
         ConsumeQueueData entry = new ConsumeQueueData();
         entry.setPhysicOffset(10);
         entry.setPhysicSize(20);
@@ -539,7 +514,7 @@ public final class Golden {
         entries.setQueueData(List.of(entry));
         entries.setMaxQueueIndex(9);
         entries.setSubscriptionData(subscription());
-        json("consume-queue", entries);
+        out.json("consume-queue", entries);
     }
 
     private static void clients() throws Exception {
@@ -547,10 +522,10 @@ public final class Golden {
         lock.setConsumerGroup("consumers");
         lock.setClientId("client");
         lock.getMqSet().add(queue(2));
-        json("lock", lock);
+        out.json("lock", lock);
         LockBatchResponseBody locked = new LockBatchResponseBody();
         locked.getLockOKMQSet().add(queue(2));
-        json("locked", locked);
+        out.json("locked", locked);
 
         Connection connection = new Connection();
         connection.setClientId("client");
@@ -563,17 +538,17 @@ public final class Golden {
         consumers.setConsumeType(ConsumeType.CONSUME_ACTIVELY);
         consumers.setMessageModel(MessageModel.BROADCASTING);
         consumers.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_TIMESTAMP);
-        json("consumer-connection", consumers);
+        out.json("consumer-connection", consumers);
         ProducerConnection producers = new ProducerConnection();
         producers.getConnectionSet().add(connection);
-        json("producer-connection", producers);
-        json("producer-table", new ProducerTableInfo(new HashMap<>(Map.of("producers",
+        out.json("producer-connection", producers);
+        out.json("producer-table", new ProducerTableInfo(new HashMap<>(Map.of("producers",
             List.of(new ProducerInfo("client", "10.0.0.9", LanguageCode.JAVA, 513, NOW))))));
         QuerySubscriptionResponseBody subscribed = new QuerySubscriptionResponseBody();
         subscribed.setGroup("consumers");
         subscribed.setTopic("orders");
         subscribed.setSubscriptionData(subscription());
-        json("query-subscription", subscribed);
+        out.json("query-subscription", subscribed);
 
         ConsumerRunningInfo running = new ConsumerRunningInfo();
         Properties properties = new Properties();
@@ -597,10 +572,10 @@ public final class Golden {
         rates.setConsumeFailedMsgs(4);
         running.getStatusTable().put("orders", rates);
         running.setJstack("stack");
-        json("consumer-running-info", running);
+        out.json("consumer-running-info", running);
         ConsumeMessageDirectlyResult result = new ConsumeMessageDirectlyResult();
         result.setConsumeResult(CMResult.CR_SUCCESS);
         result.setSpentTimeMills(12);
-        json("consume-directly", result);
+        out.json("consume-directly", result);
     }
 }
