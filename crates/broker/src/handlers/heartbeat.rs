@@ -28,8 +28,12 @@ pub(crate) async fn heartbeat(
     let data: HeartbeatData = read_body(&body)?;
     // COMPAT: a client of the older kind, which always sends everything, is told that it changed.
     let always = data.heartbeat_fingerprint == 0;
-    let unknown = broker.heartbeat(&ctx.connection, from_wire(data, &ctx), ctx.now);
-    Ok(Reply::ok(HeartbeatReply { without_subscriptions: Some(true), changed: Some(always || unknown) }))
+    let noted = broker.heartbeat(&ctx.connection, from_wire(data, &ctx), ctx.now);
+    if noted.made_topic {
+        broker.announced(ctx.now).await;
+    }
+    let changed = Some(always || noted.unknown);
+    Ok(Reply::ok(HeartbeatReply { without_subscriptions: Some(true), changed }))
 }
 
 fn from_wire(data: HeartbeatData, ctx: &Ctx) -> HeartbeatInput {
