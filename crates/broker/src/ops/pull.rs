@@ -197,15 +197,23 @@ impl Broker {
                 let hint = ready.filter.clone();
                 let mut parked = self.arrivals.park(ready.queue.key(), input.from, hint, until)?;
                 read = self.read(&ready, input.from).await?;
-                if matches!(read, Read::AtTail(_)) {
+                if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(&input) {
                     parked.woken().await;
                     read = self.read(&ready, input.from).await?;
+                }
+                if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
+                    return Ok(ready.answer(Outcome::Reset, next));
                 }
             }
         }
         let pulled = ready.pulled(read, input.from);
         self.count_pulled(&input, &pulled, now);
         Ok(pulled)
+    }
+
+    /// True when an operator moved the group and this reader is to hear of it. Asked after parking: a later move wakes it.
+    fn is_sent_elsewhere(&self, input: &PullInput) -> bool {
+        self.offsets.has_reset(&input.group, &input.topic, input.queue)
     }
 
     fn count_pulled(&self, input: &PullInput, pulled: &Pulled, now: Timestamp) {
