@@ -27,6 +27,9 @@ stdx::config! {
         namesrv_port: u16 = 9876, "", restart;
         /// Port of the broker; 0 takes a free one.
         broker_port: u16 = 10911, "listenPort", restart;
+        /// A second port of the broker, which clients with the VIP channel switched on send to (old Java clients do so
+        /// unasked). They expect it two below the first, where it is when this is empty; 0 does without.
+        fast_port: Option<u16> = None, "", restart;
         /// Port of the gRPC face; 0 takes a free one.
         grpc_port: u16 = 8081, "grpcServerPort", restart;
         /// Port of the remoting proxy; 0 takes a free one.
@@ -87,6 +90,14 @@ impl stdx::config::Value for Promise {
             Durability::Memory => "memory".into(),
             Durability::Disk => "disk".into(),
         }
+    }
+}
+
+impl NodeConfig {
+    /// The broker's second port; none when the first is drawn or leaves no room below.
+    pub(crate) fn fast_port(&self) -> Option<u16> {
+        let below = || self.broker_port.checked_sub(2);
+        self.fast_port.or_else(below).filter(|port| *port > 0)
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) async fn topics_of_group(
     _body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
     let topic_list = broker.offsets().topics_of(&request.group).into_iter().collect();
-    show((), &TopicList { broker_addr: Some(ctx.local.to_string()), topic_list })
+    show((), &TopicList { broker_addr: Some(broker.address(ctx.local).to_string()), topic_list })
 }
 
 pub(crate) async fn system_topics(
