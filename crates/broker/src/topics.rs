@@ -102,7 +102,7 @@ pub enum TopicRefused {
     #[error(transparent)]
     BadName(#[from] NameError),
     /// The topic has no such queue.
-    #[error("queueId[{queue}] is illegal, topic:[{topic}] has {queues} queues")]
+    #[error("queueId[{}] is illegal, topic:[{topic}] has {queues} queues", queue.0 as i32)]
     NoSuchQueue {
         /// What was asked for.
         queue: QueueId,

@@ -27,8 +27,8 @@ pub struct PullInput {
     pub topic: TopicName,
     /// The queue.
     pub queue: QueueId,
-    /// The first offset it wants.
-    pub from: QueueOffset,
+    /// The first offset it wants; `None` is before every message.
+    pub from: Option<QueueOffset>,
     /// How many messages at most.
     pub messages: usize,
     /// How many bytes at most.
@@ -191,22 +191,23 @@ impl Broker {
         if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
             return Ok(ready.answer(Outcome::Reset, next));
         }
-        let mut read = self.read(&ready, input.from).await?;
+        let Some(from) = input.from else { return Ok(ready.before_all()) };
+        let mut read = self.read(&ready, from).await?;
         if let Some(until) = input.wait.map(|patience| now + patience) {
             while matches!(read, Read::AtTail(_)) && self.clock.now() < until {
                 let hint = ready.filter.clone();
-                let mut parked = self.arrivals.park(ready.queue.key(), input.from, hint, until)?;
-                read = self.read(&ready, input.from).await?;
+                let mut parked = self.arrivals.park(ready.queue.key(), from, hint, until)?;
+                read = self.read(&ready, from).await?;
                 if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(&input) {
                     parked.woken().await;
-                    read = self.read(&ready, input.from).await?;
+                    read = self.read(&ready, from).await?;
                 }
                 if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
                     return Ok(ready.answer(Outcome::Reset, next));
                 }
             }
         }
-        let pulled = ready.pulled(read, input.from);
+        let pulled = ready.pulled(read, from);
         self.count_pulled(&input, &pulled, now);
         Ok(pulled)
     }
@@ -314,6 +315,14 @@ impl Ready {
             Read::Beyond(bounds) => (Outcome::TooLarge, bounds.next),
         };
         self.answer(outcome, next)
+    }
+
+    /// What a reader hears who starts before the first message there could ever be.
+    fn before_all(&self) -> Pulled {
+        match self.queue.dispatched() {
+            QueueOffset(0) => self.answer(Outcome::NoMessages, QueueOffset(0)),
+            _ => self.answer(Outcome::TooSmall, self.queue.first()),
+        }
     }
 
     fn answer(&self, outcome: Outcome, next: QueueOffset) -> Pulled {

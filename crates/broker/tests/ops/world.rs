@@ -264,7 +264,7 @@ pub(crate) fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
         group: Group::stored("g"),
         topic: TopicName::stored(topic),
         queue: QueueId(queue),
-        from: QueueOffset(from),
+        from: Some(QueueOffset(from)),
         messages: 32,
         bytes: None,
         wait: None,
