@@ -121,6 +121,8 @@ async fn odd_places_are_answered_as_apache_answers_them() {
     let site = Site::new();
     let client = site.client("c").await;
     client.send("orders", 0, &[], "x").await;
+    let first = waiting(pull_request("g", "orders", 0, 0), Duration::from_secs(15));
+    assert_eq!(client.pull(first).await.2, ["x"], "it is visible");
     let pull = async |fields| {
         let answer =
             client.connection.call(&OddPull(fields), Bytes::new(), PATIENCE).await.expect("an answer");

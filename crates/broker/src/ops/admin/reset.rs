@@ -20,9 +20,9 @@ use stdx::Timestamp;
 use store::Boundary;
 
 use super::relay::MemberRefused;
-use crate::Broker;
 use crate::groups::GroupRefused;
 use crate::topics::{Topic, TopicRefused};
+use crate::{Broker, bodies};
 
 /// How long a member may take to say where it stands.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -198,7 +198,7 @@ impl Broker {
             let name = session.client.to_string();
             let told = answer.and_then(|answer| answer.ok()).map_err(|error| error.to_string());
             let told = told.and_then(|(_, body)| {
-                json::from_slice::<GetConsumerStatusBody>(&body).map_err(|error| error.to_string())
+                bodies::STATUS.read::<GetConsumerStatusBody>(&body).map_err(|error| error.to_string())
             });
             match told {
                 Ok(told) => drop(status.consumer_table.insert(name, told.message_queue_table)),
