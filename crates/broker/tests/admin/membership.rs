@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use broker::Membership;
@@ -16,6 +17,7 @@ use protocol::names::{Group, TopicName};
 use protocol::route::{GetBrokerClusterInfo, GetRouteInfo, RegisterBroker, RegisterBrokerReply};
 use protocol::send::ConsumerSendMessageBack;
 use remoting::{Client, ClientConfig, Ctx, Refusal, Reply, Router, Server, ServerConfig};
+use stdx::{Clock, SystemClock, Timestamp};
 use tempfile::TempDir;
 
 use crate::site::{PATIENCE, Peer, Site};
@@ -217,4 +219,53 @@ async fn a_name_server_that_hangs_delays_a_new_topic_a_moment_and_no_other() {
     assert!(begun.elapsed() < took, "nobody else waits");
     drop(server);
     drop(membership);
+}
+
+/// A clock that counts how often it is looked at.
+struct Watched {
+    machine: Arc<dyn Clock>,
+    looks: AtomicU64,
+}
+
+impl Clock for Watched {
+    fn now(&self) -> Timestamp {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.machine.now()
+    }
+    fn wake_at(&self, at: Timestamp, waker: Waker) -> u64 {
+        self.machine.wake_at(at, waker)
+    }
+    fn cancel(&self, at: Timestamp, ticket: u64) {
+        self.machine.cancel(at, ticket);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_connection_is_forgotten_and_made_again() {
+    let site = Site::new();
+    let peer = site.client("p").await;
+    make_topic(&peer, "t", 1).await;
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let names = NameHouse::open(&site, TempDir::new().expect("a directory"), any);
+    let clock = Arc::new(Watched { machine: SystemClock::new(), looks: AtomicU64::new(0) });
+    let here: SocketAddr = site.address().parse().expect("an address");
+    let name_servers = vec![names.address().to_string()];
+    let membership =
+        Membership::join(site.broker.clone(), name_servers, here, clock.clone()).expect("it starts");
+
+    let NameHouse { dir, server } = names;
+    let bind = server.local_addr();
+    server.shutdown(Duration::from_millis(100));
+    // While the name server is away it is asked for now and then: a broken connection that is kept is "lost" for ever, and
+    // whoever waits for its loss turns in circles.
+    let before = clock.looks.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let looks = clock.looks.load(Ordering::Relaxed) - before;
+    assert!((1..200).contains(&looks), "{looks} looks at the clock in two seconds");
+
+    let began = Instant::now();
+    let names = NameHouse::open(&site, dir, bind);
+    Asker::new(&site, names.address()).until("t", Result::is_ok).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "long before the next heartbeat is due");
+    membership.leave();
 }
