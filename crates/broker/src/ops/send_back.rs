@@ -92,7 +92,7 @@ impl Broker {
         if group.retry_queue_nums <= 0 {
             return Ok(Settled::Done);
         }
-        let original = self.store.record_at(input.offset)?;
+        let original = self.store.record(input.offset).await?;
         let original = original.ok_or(SendBackRefused::NotThere { at: input.offset })?;
         let Copied { end, made_topic } = self.store_copy(&input, &group, &original, now)?;
         let patience = self.config().sending.settle_timeout;

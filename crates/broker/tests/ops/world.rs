@@ -137,6 +137,7 @@ impl World {
             }
             self.steps();
             self.store.flush_step();
+            self.store.reader_step();
             std::thread::yield_now();
         }
         panic!("the operation waits");

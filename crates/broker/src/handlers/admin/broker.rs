@@ -44,7 +44,7 @@ pub(crate) async fn runtime(
     _request: GetBrokerRuntimeInfo,
     _body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    show((), &KVTable { table: broker.runtime(ctx.now) })
+    show((), &KVTable { table: broker.runtime(ctx.now).await })
 }
 
 pub(crate) async fn figure(
