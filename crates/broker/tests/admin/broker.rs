@@ -60,7 +60,7 @@ async fn settings_are_shown_changed_and_kept() {
         29 brokerName takes effect only when the broker starts: set it in its configuration
         29 defaultQueryMaxNum: 'many' is not a whole number that is not negative
         16 Can not update config in black list.
-        29 the configuration cannot be served: max_message = 0: no message would fit
+        29 maxMessageSize: '0' is out of range: 1 to 4194304
         29 line 1 of the settings is not key=value"#]]
     .assert_eq(&shown.join("\n"));
     assert_eq!(site.broker.config().reading.query_max, 7, "refused changes change nothing");
