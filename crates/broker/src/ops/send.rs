@@ -227,6 +227,9 @@ impl Broker {
         let message = message(input, &place.queue, &input.body, &properties);
         let appended = self.store.append(&[Draft { queue: &place.queue, message }])?;
         self.count_sent(topic, 1, &appended, now);
+        if matches!(route, Route::DeadLetters) {
+            self.count_dead(input, now);
+        }
         let sent = Sent {
             start: appended.start,
             rest: Vec::new(),
@@ -244,6 +247,16 @@ impl Broker {
         let bytes = (appended.end.0 - appended.start.0) as usize;
         self.counts.sent(messages, bytes);
         self.rates.sent(topic.name(), messages, bytes, now);
+    }
+
+    /// Notes a message that its consumer gave up by itself.
+    fn count_dead(&self, input: &SendInput, now: Timestamp) {
+        let origin = properties::get(&input.properties, properties::RETRY_TOPIC);
+        if let (Some(origin), Some(group)) = (origin, input.topic.retry_group())
+            && let Some(topic) = self.topics.get(origin)
+        {
+            self.rates.group(topic.name(), &group, now).dead.add(1, input.body.len());
+        }
     }
 
     fn patience(&self, wait: bool) -> Option<Duration> {

@@ -141,7 +141,11 @@ impl Broker {
         let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
         let origin = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
         if let Some(topic) = self.topics.get(origin) {
-            self.rates.group(topic.name(), &input.group, now).sent_back.add(1, record.body().len());
+            let traffic = self.rates.group(topic.name(), &input.group, now);
+            traffic.sent_back.add(1, record.body().len());
+            if matches!(fate, Fate::Dead) {
+                traffic.dead.add(1, record.body().len());
+            }
         }
         Ok(Copied { end, made_topic })
     }

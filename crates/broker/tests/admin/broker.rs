@@ -14,8 +14,11 @@ use protocol::admin::replica::{
 use protocol::body::{BrokerStatsData, KVTable};
 use protocol::json;
 
+use protocol::send::{SendHeader, SendMessageV2};
+
 use crate::groups::make_group;
-use crate::site::{Peer, Site, pull_request};
+use crate::membership::give_back;
+use crate::site::{Peer, Site, pull_request, send_header};
 use crate::topics::{make_topic, wait_until_visible};
 
 async fn change(peer: &Peer, text: &str) -> Result<(), String> {
@@ -161,9 +164,24 @@ async fn figures_come_from_what_went_through() {
     assert_eq!(figure("GROUP_GET_NUMS", "t@g").await, Ok((2, 2)));
     assert_eq!(figure("BROKER_PUT_NUMS", "DefaultCluster").await, Ok((3, 3)));
     assert_eq!(figure("BROKER_GET_NUMS", "DefaultCluster").await, Ok((2, 2)));
-    for (name, key) in
-        [("TOPIC_PUT_NUMS", "u"), ("GROUP_GET_NUMS", "t@h"), ("GROUP_GET_NUMS", "t"), ("NOPE", "t")]
-    {
+    let dead = "null@t@g@SEND_BACK_TO_DLQ";
+    assert_eq!(figure("SNDBCK2DLQ_TIMES", dead).await, Ok((0, 0)));
+    let sent = peer.send("t", 0, &[], "fails").await;
+    give_back(&peer, &sent.message_id, "g", 1).await;
+    give_back(&peer, &sent.message_id, "g", -1).await;
+    let exhausted = SendHeader { reconsume: 17, ..send_header("%RETRY%g", 0, &[("RETRY_TOPIC", "t")]) };
+    peer.call(&SendMessageV2(exhausted), &b"fails"[..]).await.expect("it is stored");
+    assert_eq!(figure("SNDBCK_PUT_NUMS", "t@g").await, Ok((2, 2)));
+    assert_eq!(figure("SNDBCK2DLQ_TIMES", dead).await, Ok((2, 2)));
+    assert_eq!(figure("DLQ_PUT_NUMS", "t@g").await, Ok((2, 2)));
+    for (name, key) in [
+        ("TOPIC_PUT_NUMS", "u"),
+        ("GROUP_GET_NUMS", "t@h"),
+        ("GROUP_GET_NUMS", "t"),
+        ("GROUP_GET_LATENCY", "0@t@g"),
+        ("SNDBCK2DLQ_TIMES", "t@g"),
+        ("NOPE", "t"),
+    ] {
         assert_eq!(figure(name, key).await, Err(format!("1 The stats <{name}> <{key}> not exist")));
     }
 }

@@ -164,7 +164,7 @@ async fn whoever_was_answered_finds_the_topic() {
     membership.leave();
 }
 
-async fn give_back(peer: &Peer, message: &str, group: &str, delay_level: i32) {
+pub(crate) async fn give_back(peer: &Peer, message: &str, group: &str, delay_level: i32) {
     let request = ConsumerSendMessageBack {
         offset: OffsetId::parse(message).expect("an id").offset,
         group: Group::stored(group),
