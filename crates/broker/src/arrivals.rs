@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Long polls: readers park here until a message arrives or their time is over. The async front of `waiters`.
-//! Called by reads (park), by the dispatch loop (announce) and by its own loop (expire). Never reads messages:
+//! Called by reads (park), by the dispatch loop (announce), by operators' moves (release) and by its own loop (expire). Never reads messages:
 //! whoever is woken looks for itself. A reader parks *before* its last look, so nothing slips between.
 //! Invariant: a reader has a slot while it is parked; no slot means it was woken, and dropping it forgets both.
 
@@ -78,6 +78,14 @@ impl Arrivals {
         for arrival in arrivals {
             state.waiters.arrive(arrival.queue.key(), arrival.next, arrival.tag_hash, &mut woken);
         }
+        self.wake(state, woken);
+    }
+
+    /// Wakes everyone who waits for a queue, to look around: something else than a message happened there.
+    pub(crate) fn release(&self, key: &QueueKey) {
+        let mut woken = Vec::new();
+        let mut state = self.state.lock();
+        state.waiters.release(key, &mut woken);
         self.wake(state, woken);
     }
 

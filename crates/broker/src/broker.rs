@@ -3,7 +3,7 @@
 //! what it does unasked in `loops`. Parts know nothing of each other; an operation that needs three uses three.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -46,6 +46,8 @@ pub struct Broker {
     pub(crate) rates: Rates,
     pub(crate) settings: Settings,
     pub(crate) audience: Audience,
+    /// A second port and the first.
+    side_door: OnceLock<(u16, u16)>,
     /// Ids for messages that come without one.
     pub(crate) ids: UniqueIds,
     /// Told to every producer, for its traces.
@@ -98,6 +100,7 @@ impl Broker {
             rates: Rates::new(now),
             settings,
             audience: Audience::default(),
+            side_door: OnceLock::new(),
             ids: UniqueIds::new(host, std::process::id() as u16, Rng::from_entropy().next() as u32),
             region: ByteStr::from(identity.region.as_str()),
             brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),
@@ -129,9 +132,17 @@ impl Broker {
         Ok(())
     }
 
+    /// Says that clients also come in at `port`; what they are told to come back to is `main`.
+    pub fn also_reached_at(&self, port: u16, main: u16) {
+        // Set once, before anybody listens there.
+        let _ = self.side_door.set((port, main));
+    }
+
     /// The address that clients are told, for one who reached us at `local`.
     pub(crate) fn address(&self, local: SocketAddr) -> SocketAddr {
-        self.config().identity.advertised.unwrap_or(local)
+        let main = self.side_door.get().filter(|(side, _)| *side == local.port());
+        let here = main.map_or(local, |(_, main)| SocketAddr::new(local.ip(), *main));
+        self.config().identity.advertised.unwrap_or(here)
     }
 
     /// The store underneath.

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stdx::config::Key;
+use stdx::config::{Key, Range};
 use stdx::{ByteSize, config};
 
 use crate::delay::Levels;
@@ -14,9 +14,9 @@ config! {
     /// Who this broker is.
     pub struct Identity {
         /// The cluster this broker belongs to.
-        cluster: String = "DefaultCluster".into(), "brokerClusterName", restart;
+        cluster: String = "DefaultCluster".into(), "brokerClusterName", restart, Range::NotEmpty;
         /// The name that a master and its replicas share.
-        name: String = "broker-a".into(), "brokerName", restart;
+        name: String = "broker-a".into(), "brokerName", restart, Range::NotEmpty;
         /// 0 is the master, others are replicas.
         id: u64 = 0, "brokerId", restart;
         /// The address clients are told. Empty: the one they reached us on.
@@ -24,7 +24,7 @@ config! {
         /// Put into message properties for traces.
         region: String = "DefaultRegion".into(), "regionId", restart;
         /// 4 read, 2 write; 6 is both.
-        permission: u32 = 6, "brokerPermission", live;
+        permission: u32 = 6, "brokerPermission", live, Range::Between(0, 6);
         /// Tells clients to record traces of their messages.
         trace_on: bool = true, "traceOn", restart;
         /// Creates the topic that SDKs send traces to.
@@ -42,28 +42,28 @@ config! {
         /// Groups of servers and tools are created even when others are not.
         auto_create_system_groups: bool = true, "enableCreateSysGroup", live;
         /// Queues of the template that new topics are made from.
-        topic_queues: u32 = 8, "defaultTopicQueueNums", restart;
+        topic_queues: u32 = 8, "defaultTopicQueueNums", restart, Range::Between(1, 65_535);
         /// Clients may use a topic named after the cluster.
         cluster_topic: bool = true, "clusterTopicEnable", restart;
         /// Clients may use a topic named after the broker.
         broker_topic: bool = true, "brokerTopicEnable", restart;
         /// Queues of the topic that holds the leases of popped messages.
-        revive_queues: u32 = 8, "reviveQueueNum", restart;
+        revive_queues: u32 = 8, "reviveQueueNum", restart, Range::Between(1, 65_535);
     }
 }
 
 config! {
     /// Sending and delayed delivery.
     pub struct Sending {
-        /// The largest body of a message.
-        max_message: ByteSize = ByteSize::mib(4), "maxMessageSize", live;
+        /// The largest body of a message; larger ones would not fit a stage.
+        max_message: ByteSize = ByteSize::mib(4), "maxMessageSize", live, Range::Between(1, 4 << 20);
         /// How long a producer waits for the promised durability before it is told that the message is stored but
         /// not yet settled.
         settle_timeout: Duration = Duration::from_secs(5), "syncFlushTimeout", live;
         /// The time of each delay level, level 1 first. Changing it moves the due time of messages already waiting.
         delay_levels: Levels = Levels::default(), "messageDelayLevel", restart;
         /// The most messages of one batch.
-        batch_messages_max: usize = 10_000, "", live;
+        batch_messages_max: usize = 10_000, "", live, Range::AtLeast(1);
     }
 }
 
@@ -77,19 +77,19 @@ config! {
         /// The longest a client may make us keep its pull.
         long_poll_max: Duration = Duration::from_secs(120), "", live;
         /// The most pulls that wait at a time.
-        waiters_max: usize = 100_000, "", restart;
+        waiters_max: usize = 100_000, "", restart, Range::AtLeast(1);
         /// The most messages one pull gets from recently written data.
-        hot_messages_max: usize = 1024, "", live;
+        hot_messages_max: usize = 1024, "", live, Range::AtLeast(1);
         /// The most bytes one pull gets; clients' own wishes are honoured below it.
-        bytes_max: ByteSize = ByteSize::mib(4), "", live;
+        bytes_max: ByteSize = ByteSize::mib(4), "", live, Range::AtLeast(1);
         /// What a pull gets when it names no size.
-        bytes_default: ByteSize = ByteSize::kib(256), "maxTransferBytesOnMessageInMemory", live;
+        bytes_default: ByteSize = ByteSize::kib(256), "maxTransferBytesOnMessageInMemory", live, Range::AtLeast(1);
         /// A new group starts a queue at its beginning while the log has grown less than this since.
         young_queue: ByteSize = ByteSize::gib(8), "", live;
         /// The lite pull consumer may pull.
         lite_pull: bool = true, "litePullMessageEnable", live;
         /// How many messages a query by unique key gives.
-        query_max: usize = 32, "defaultQueryMaxNum", live;
+        query_max: usize = 32, "defaultQueryMaxNum", live, Range::AtLeast(1);
     }
 }
 
@@ -97,13 +97,13 @@ config! {
     /// Clients, their progress and their locks.
     pub struct Consumers {
         /// A client that sent no heartbeat for this long is gone.
-        session_timeout: Duration = Duration::from_secs(120), "channelExpiredTimeout", live;
+        session_timeout: Duration = Duration::from_secs(120), "channelExpiredTimeout", live, Range::AtLeast(1_000);
         /// Members of a group are told when others come and go.
         notify_members: bool = true, "notifyConsumerIdsChangedEnable", live;
         /// How often consumer progress becomes part of the log: what a killed process may forget.
-        offsets_interval: Duration = Duration::from_secs(1), "flushConsumerOffsetInterval", live;
+        offsets_interval: Duration = Duration::from_secs(1), "flushConsumerOffsetInterval", live, Range::AtLeast(10);
         /// How long a queue stays locked for a client that does not renew.
-        lock_lease: Duration = Duration::from_secs(60), "rebalanceLockMaxLiveTime", restart;
+        lock_lease: Duration = Duration::from_secs(60), "rebalanceLockMaxLiveTime", restart, Range::AtLeast(1);
         /// Consumers may move a group's progress on the server; they follow with their next pull.
         server_side_reset: bool = true, "useServerSideResetOffset", live;
     }
@@ -125,9 +125,20 @@ pub struct BrokerConfig {
 }
 
 impl BrokerConfig {
+    /// Every section: what it is about and its keys.
+    pub fn sections() -> [(&'static str, &'static [Key]); 5] {
+        [
+            (Identity::ABOUT, Identity::KEYS),
+            (Creation::ABOUT, Creation::KEYS),
+            (Sending::ABOUT, Sending::KEYS),
+            (Reading::ABOUT, Reading::KEYS),
+            (Consumers::ABOUT, Consumers::KEYS),
+        ]
+    }
+
     /// Every key, section by section.
     pub fn keys() -> impl Iterator<Item = &'static Key> {
-        [Identity::KEYS, Creation::KEYS, Sending::KEYS, Reading::KEYS, Consumers::KEYS].into_iter().flatten()
+        BrokerConfig::sections().into_iter().flat_map(|(_, keys)| keys)
     }
 
     /// Sets a key by our name or RocketMQ's; `None` when there is no such key.

@@ -10,17 +10,5 @@ pub(crate) mod query;
 pub(crate) mod send;
 pub(crate) mod send_back;
 
-use protocol::codes::ResponseCode;
-use protocol::json;
-use remoting::Refusal;
-use serde::de::DeserializeOwned;
-
 /// Set in the flags of a topic that clients of a unit read.
 const UNIT_SUBSCRIBED: i32 = 0x2;
-
-/// Reads a body, or refuses it by what is wrong.
-pub(crate) fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    json::from_slice(body).map_err(|error| {
-        Refusal::new(ResponseCode::INVALID_PARAMETER, format!("the body is not readable: {error}"))
-    })
-}

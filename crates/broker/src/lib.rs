@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arrivals;
+mod bodies;
 mod broker;
 pub mod clients;
 pub mod config;

@@ -28,7 +28,7 @@ const RECORD_BYTES: usize = 512 << 10;
 #[derive(Default)]
 pub struct Offsets {
     groups: RwLock<HashMap<Group, Arc<Topics>>>,
-    /// Explicit moves that no consumer has seen yet; zero lets a pull skip the look.
+    /// At least as many as there are explicit moves that no consumer has seen yet; zero lets a pull skip the look.
     moves: AtomicUsize,
 }
 
@@ -76,9 +76,22 @@ impl Offsets {
 
     /// Puts a queue at `offset`, back or forth; the consumer's next pull is sent there, and until then its commits
     /// do not count.
-    pub fn reset(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
+    pub(crate) fn reset(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
         self.moves.fetch_add(1, Ordering::SeqCst);
-        self.with(group, topic, |progress| progress.set(queue, offset, true));
+        let replaced = self.with(group, topic, |progress| {
+            let replaced = progress.has_move(queue);
+            progress.set(queue, offset, true);
+            replaced
+        });
+        if replaced {
+            self.moves.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// True when [`Offsets::take_reset`] has something to say.
+    pub(crate) fn has_reset(&self, group: &Group, topic: &TopicName, queue: QueueId) -> bool {
+        self.moves.load(Ordering::SeqCst) > 0
+            && self.look(group, topic, |progress| progress.has_move(queue)).unwrap_or(false)
     }
 
     /// Returns where a consumer has to go after a reset, once.
@@ -86,7 +99,11 @@ impl Offsets {
         if self.moves.load(Ordering::SeqCst) == 0 {
             return None;
         }
-        self.look(group, topic, |progress| progress.take_move(queue)).flatten()
+        let taken = self.look(group, topic, |progress| progress.take_move(queue)).flatten();
+        if taken.is_some() {
+            self.moves.fetch_sub(1, Ordering::SeqCst);
+        }
+        taken
     }
 
     /// Returns how far the group has come in a queue.

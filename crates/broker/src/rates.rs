@@ -46,6 +46,8 @@ pub(crate) struct TopicTraffic {
 pub(crate) struct GroupTraffic {
     pub(crate) gets: Traffic,
     pub(crate) sent_back: Traffic,
+    /// What became dead letters, given back too often or for good.
+    pub(crate) dead: Traffic,
     /// One past the last message given, by queue: ahead of the committed offset by what is in flight.
     reach: Mutex<BTreeMap<QueueId, QueueOffset>>,
 }
@@ -98,8 +100,8 @@ impl Rates {
             return known.clone();
         }
         let new = || {
-            let (gets, sent_back) = (Traffic::new(now), Traffic::new(now));
-            Arc::new(GroupTraffic { gets, sent_back, reach: Mutex::default() })
+            let [gets, sent_back, dead] = std::array::from_fn(|_| Traffic::new(now));
+            Arc::new(GroupTraffic { gets, sent_back, dead, reach: Mutex::default() })
         };
         topic.groups.write().entry(group.detached()).or_insert_with(new).clone()
     }
@@ -139,6 +141,7 @@ impl Rates {
             for group in topic.groups.read().values() {
                 group.gets.take_sample(now);
                 group.sent_back.take_sample(now);
+                group.dead.take_sample(now);
             }
         }
     }

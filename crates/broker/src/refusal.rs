@@ -8,6 +8,7 @@ use protocol::names::NameError;
 use remoting::Refusal;
 use store::{AppendError, ReadError};
 
+use crate::bodies::BodyRefused;
 use crate::groups::GroupRefused;
 use crate::ops::heartbeat::ClientRefused;
 use crate::ops::offset::OffsetRefused;
@@ -41,6 +42,15 @@ impl From<SendRefused> for Refusal {
             | SendRefused::NotInBatch { .. }
             | SendRefused::Timed => ResponseCode::MESSAGE_ILLEGAL,
             SendRefused::Half => ResponseCode::NO_PERMISSION,
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<BodyRefused> for Refusal {
+    fn from(refused: BodyRefused) -> Refusal {
+        let code = match &refused {
+            BodyRefused::TooLarge { .. } | BodyRefused::Unreadable(_) => ResponseCode::INVALID_PARAMETER,
         };
         Refusal::new(code, refused.to_string())
     }

@@ -62,6 +62,13 @@ pub struct Template {
     pub sys_flag: i32,
 }
 
+/// A topic that is there by now.
+pub(crate) struct Found {
+    pub(crate) topic: Arc<Topic>,
+    /// It was not a moment ago: whoever caused it may look for it at the name servers next.
+    pub(crate) is_new: bool,
+}
+
 /// Why a topic cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicRefused {
@@ -97,7 +104,7 @@ pub enum TopicRefused {
     #[error(transparent)]
     BadName(#[from] NameError),
     /// The topic has no such queue.
-    #[error("queueId[{queue}] is illegal, topic:[{topic}] has {queues} queues")]
+    #[error("queueId[{}] is illegal, topic:[{topic}] has {queues} queues", queue.0 as i32)]
     NoSuchQueue {
         /// What was asked for.
         queue: QueueId,
@@ -161,18 +168,19 @@ impl Topics {
         template: &Template,
         store: &Store,
         now: Timestamp,
-    ) -> Result<Arc<Topic>, TopicRefused> {
-        let topic = match self.get(name) {
-            Some(topic) => topic,
-            None => self.create_from(name, template, store, now)?,
+    ) -> Result<Found, TopicRefused> {
+        let found = match self.get(name) {
+            Some(topic) => Found { topic, is_new: false },
+            None => Found { topic: self.create_from(name, template, store, now)?, is_new: true },
         };
         if name.is_not_sendable() {
             return Err(TopicRefused::Reserved { topic: name.clone() });
         }
-        if topic.config.perm & WRITE == 0 {
-            return Err(TopicRefused::NotWritable { topic: name.clone(), permission: topic.config.perm });
+        let permission = found.topic.config.perm;
+        if permission & WRITE == 0 {
+            return Err(TopicRefused::NotWritable { topic: name.clone(), permission });
         }
-        Ok(topic)
+        Ok(found)
     }
 
     /// Returns the topic to read from.
@@ -190,10 +198,10 @@ impl Topics {
         config: TopicConfig,
         store: &Store,
         now: Timestamp,
-    ) -> Result<Arc<Topic>, TopicRefused> {
+    ) -> Result<Found, TopicRefused> {
         match self.get(&config.topic_name) {
-            Some(topic) => Ok(topic),
-            None => self.put(config, true, store, now),
+            Some(topic) => Ok(Found { topic, is_new: false }),
+            None => Ok(Found { topic: self.put(config, true, store, now)?, is_new: true }),
         }
     }
 

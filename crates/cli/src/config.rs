@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The configuration of a server process: defaults < file < environment < flags, every value with its origin.
 //! Read once at start by the commands; nothing below the command line reads files or the environment.
-//! Unknown keys are no error, they are reported with the nearest name that exists.
+//! A key that nobody knows is an error that names the nearest one; a key that only RocketMQ knows is said to be ignored, so
+//! that an existing `broker.conf` starts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use broker::BrokerConfig;
 use namesrv::NameServerConfig;
 use stdx::ByteSize;
-use stdx::config::Key;
+use stdx::config::{Key, Range};
 use store::{Durability, StoreConfig};
 
 stdx::config! {
@@ -27,22 +28,25 @@ stdx::config! {
         namesrv_port: u16 = 9876, "", restart;
         /// Port of the broker; 0 takes a free one.
         broker_port: u16 = 10911, "listenPort", restart;
-        /// Port of the gRPC face; 0 takes a free one.
+        /// A second port of the broker, which clients with the VIP channel switched on send to (old Java clients do so
+        /// unasked). They expect it two below the first, where it is when this is empty; 0 does without.
+        fast_port: Option<u16> = None, "", restart;
+        /// Port of the gRPC face, which does not exist yet.
         grpc_port: u16 = 8081, "grpcServerPort", restart;
-        /// Port of the remoting proxy; 0 takes a free one.
+        /// Port of the remoting proxy, which does not exist yet.
         proxy_port: u16 = 8080, "remotingListenPort", restart;
-        /// Port of the metrics page; 0 takes a free one.
+        /// Port of the metrics page, which does not exist yet.
         metrics_port: u16 = 5557, "metricsPromExporterPort", restart;
-        /// Port of the console; 0 takes a free one.
+        /// Port of the console, which does not exist yet.
         console_port: u16 = 8082, "", restart;
         /// How long requests under way may take to finish when the process is asked to stop.
         drain: Duration = Duration::from_secs(3), "", restart;
         /// Bytes of requests that may wait for an answer, over all connections; beyond it they are refused as busy.
         request_bytes: ByteSize = ByteSize::mib(256), "", restart;
         /// Connections that may be open.
-        connections: usize = 16_384, "", restart;
+        connections: usize = 16_384, "", restart, Range::AtLeast(1);
         /// Threads that serve connections; 0 takes one a core.
-        workers: usize = 0, "serverWorkerThreads", restart;
+        workers: usize = 0, "serverWorkerThreads", restart, Range::Between(0, 1024);
     }
 }
 
@@ -54,19 +58,21 @@ stdx::config! {
         /// Directory of the stages, the memory that new messages are written to; empty picks /dev/shm where it can.
         stage_dir: Option<PathBuf> = None, "", restart;
         /// Bytes of one file of the log.
-        segment_size: ByteSize = ByteSize::gib(1), "mappedFileSizeCommitLog", restart;
-        /// How many stages of 8 MiB there are at most; more take longer bursts, and memory.
-        stages_max: usize = 16, "", restart;
+        segment_size: ByteSize = ByteSize::gib(1), "mappedFileSizeCommitLog", restart, Range::Between(8 << 20, (2 << 30) - 1);
+        /// How many stages of 4.25 MiB there are at most; more take longer bursts, and memory.
+        stages_max: usize = 16, "", restart, Range::AtLeast(2);
         /// How often the log is flushed to the device when nobody waits for it.
-        flush_interval: Duration = Duration::from_millis(500), "flushIntervalCommitLog", restart;
+        flush_interval: Duration = Duration::from_millis(500), "flushIntervalCommitLog", restart, Range::AtLeast(1);
         /// Threads that read old messages.
-        readers: usize = 2, "", restart;
+        readers: usize = 2, "", restart, Range::Between(1, 256);
         /// Hours that messages are kept.
-        reserved_hours: u64 = 72, "fileReservedTime", restart;
+        reserved_hours: u64 = 72, "fileReservedTime", restart, Range::AtLeast(1);
+        /// Hours of the day (UTC) in which expired files go, such as `04` or `02;03`; empty lets them go at once.
+        delete_when: Hours = Hours(vec![4]), "deleteWhen", restart;
         /// Part of the disk in percent above which expired files go at any hour.
-        disk_clean_percent: u64 = 75, "diskMaxUsedSpaceRatio", restart;
+        disk_clean_percent: u64 = 75, "diskMaxUsedSpaceRatio", restart, Range::Between(10, 85);
         /// Part of the disk in percent above which messages are refused.
-        disk_refuse_percent: u64 = 95, "", restart;
+        disk_refuse_percent: u64 = 95, "", restart, Range::Between(90, 99);
     }
 }
 
@@ -75,6 +81,7 @@ stdx::config! {
 pub(crate) struct Promise(pub(crate) Durability);
 
 impl stdx::config::Value for Promise {
+    const KIND: &'static str = "memory or disk (ASYNC_FLUSH, SYNC_FLUSH)";
     fn read(text: &str) -> Result<Self, String> {
         match text.trim().to_ascii_lowercase().as_str() {
             "memory" | "async_flush" => Ok(Promise(Durability::Memory)),
@@ -90,6 +97,35 @@ impl stdx::config::Value for Promise {
     }
 }
 
+/// Hours of a day.
+#[derive(Clone, Debug)]
+pub(crate) struct Hours(pub(crate) Vec<u8>);
+
+impl stdx::config::Value for Hours {
+    const KIND: &'static str = "hours from 0 to 23, joined by semicolons";
+    fn read(text: &str) -> Result<Self, String> {
+        let hours = text.split(';').map(str::trim).filter(|hour| !hour.is_empty());
+        let hours = hours.map(|hour| {
+            hour.parse::<u8>()
+                .ok()
+                .filter(|hour| *hour < 24)
+                .ok_or_else(|| format!("'{hour}' is not an hour: write 0 to 23, joined by semicolons"))
+        });
+        hours.collect::<Result<_, _>>().map(Hours)
+    }
+    fn print(&self) -> String {
+        self.0.iter().map(|hour| format!("{hour:02}")).collect::<Vec<_>>().join(";")
+    }
+}
+
+impl NodeConfig {
+    /// The broker's second port; none when the first is drawn or leaves no room below.
+    pub(crate) fn fast_port(&self) -> Option<u16> {
+        let below = || self.broker_port.checked_sub(2);
+        self.fast_port.or_else(below).filter(|port| *port > 0)
+    }
+}
+
 impl LogConfig {
     /// What the store is told.
     pub(crate) fn store(&self, dir: &Path, max_message: ByteSize) -> StoreConfig {
@@ -102,11 +138,15 @@ impl LogConfig {
         config.max_message = usize::try_from(max_message.0).unwrap_or(usize::MAX);
         config.readers = self.readers;
         config.retention.reserved = Duration::from_secs(self.reserved_hours.saturating_mul(3600));
+        config.retention.delete_when = self.delete_when.0.clone();
         config.retention.clean_ratio = self.disk_clean_percent as f64 / 100.0;
         config.retention.refuse_ratio = self.disk_refuse_percent as f64 / 100.0;
         config
     }
 }
+
+/// What RocketMQ 5.5.0's servers can be told, ours or not.
+const ROCKETMQ_KEYS: &str = include_str!("config/rocketmq-keys.txt");
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +176,7 @@ pub(crate) struct Config {
     pub(crate) broker: BrokerConfig,
     pub(crate) namesrv: NameServerConfig,
     origins: BTreeMap<&'static str, Origin>,
-    /// Keys that nobody knows, as sentences.
+    /// Keys that have no effect, as sentences.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -204,10 +244,14 @@ impl Config {
             .or_else(|| self.broker.set(plain, &text))
             .or_else(|| self.namesrv.set(plain, &text));
         match outcome {
+            None if ROCKETMQ_KEYS.lines().any(|known| known == plain) => {
+                self.warnings
+                    .push(format!("{origin}: '{name}' is a key of RocketMQ's that has no effect here"));
+                Ok(())
+            }
             None => {
                 let near = nearest(plain, self.keys()).map(|key| format!(" (did you mean '{key}'?)"));
-                self.warnings.push(format!("{origin}: '{name}' is not a key{}", near.unwrap_or_default()));
-                Ok(())
+                Err(format!("{origin}: '{name}' is not a key{}", near.unwrap_or_default()))
             }
             Some(Err(problem)) => Err(format!("{origin}: {name}: {problem}")),
             Some(Ok(())) => {
@@ -223,10 +267,16 @@ impl Config {
         self.keys().find(|key| key.name == name || (!key.alias.is_empty() && key.alias == name))
     }
 
+    /// Every section: what it is about and its keys.
+    pub(crate) fn sections() -> impl Iterator<Item = (&'static str, &'static [Key])> {
+        let own = [(NodeConfig::ABOUT, NodeConfig::KEYS), (LogConfig::ABOUT, LogConfig::KEYS)];
+        let namesrv = [(NameServerConfig::ABOUT, NameServerConfig::KEYS)];
+        own.into_iter().chain(BrokerConfig::sections()).chain(namesrv)
+    }
+
     /// Every key of every section.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
-        let servers = BrokerConfig::keys().chain(NameServerConfig::KEYS);
-        NodeConfig::KEYS.iter().chain(LogConfig::KEYS).chain(servers)
+        Config::sections().flat_map(|(_, keys)| keys)
     }
 
     /// A key's value and where it came from.
@@ -353,12 +403,77 @@ mod tests {
 
     #[test]
     fn slips_are_reported_with_the_nearest_name() {
-        let config = load("brokerClusterNam=x\n", "broker.conf", &[]).expect("no error");
+        let said =
+            |text, name, flags: &[(&str, &str)]| load(text, name, flags).expect_err("an error").0.join("; ");
+        let slip = said("brokerClusterNam=x\n", "broker.conf", &[]);
         assert!(
-            config.warnings[0].ends_with(
+            slip.ends_with(
                 "broker.conf:1: 'brokerClusterNam' is not a key (did you mean 'brokerClusterName'?)"
-            )
+            ),
+            "{slip}"
         );
+        let slip = said("[log]\ndurabilty = \"disk\"\n", "k.toml", &[]);
+        assert!(
+            slip.ends_with("k.toml:2: 'log.durabilty' is not a key (did you mean 'durability'?)"),
+            "{slip}"
+        );
+        let slip = said("", "k.toml", &[("broker_prot", "1")]);
+        assert_eq!(slip, "--set broker_prot: 'broker_prot' is not a key (did you mean 'broker_port'?)");
+    }
+
+    #[test]
+    fn a_configuration_of_rocketmq_starts_and_what_has_no_effect_is_said() {
+        let text = "brokerName=b\nbrokerRole=ASYNC_MASTER\ndeleteWhen=04\nflushDiskType=ASYNC_FLUSH\n";
+        let config = load(text, "broker.conf", &[]).expect("a good configuration");
+        assert_eq!(
+            (config.broker.identity.name.as_str(), config.log.delete_when.0.as_slice()),
+            ("b", &[4][..])
+        );
+        let [warning] = config.warnings.as_slice() else { panic!("one warning: {:?}", config.warnings) };
+        assert!(
+            warning.ends_with("broker.conf:2: 'brokerRole' is a key of RocketMQ's that has no effect here")
+        );
+    }
+
+    #[test]
+    fn what_a_key_may_be_is_kept() {
+        let said = |key: &str, text: &str| {
+            load("", "k.toml", &[(key, text)]).expect_err("out of range").0.join("; ")
+        };
+        assert_eq!(
+            said("max_message", "5MiB"),
+            "--set max_message: max_message: '5242880' is out of range: 1 to 4194304"
+        );
+        for key in Config::default().keys() {
+            assert!(key.doc.trim().ends_with(['.', ':']), "{} is described in sentences", key.name);
+            let too_small = match key.range {
+                Range::Any => continue,
+                Range::NotEmpty => " ".to_owned(),
+                Range::AtLeast(low) => (low - 1).to_string(),
+                Range::Between(0, high) => (high + 1).to_string(),
+                Range::Between(low, high) => {
+                    assert!(
+                        said(key.name, &(high + 1).to_string()).contains(" out of range"),
+                        "{}",
+                        key.name
+                    );
+                    (low - 1).to_string()
+                }
+            };
+            assert!(said(key.name, &too_small).contains(" out of range"), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn every_default_can_be_written_down_and_served() {
+        let config = Config::default();
+        let flags: Vec<(String, String)> =
+            config.keys().map(|key| (key.name.to_owned(), config.value(key).0)).collect();
+        let again = Config::load(None, std::iter::empty(), &flags).expect("a good configuration");
+        assert!(again.keys().all(|key| again.value(key).0 == config.value(key).0));
+        assert_eq!(again.broker.validate(), Vec::<String>::new());
+        let store = again.log.store(&again.node.data_dir, again.broker.sending.max_message);
+        assert_eq!(store.problems(), Vec::<String>::new());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bodies;
 mod config;
 mod file;
 mod handlers;

@@ -27,6 +27,8 @@ pub(crate) struct Announced {
 pub(crate) enum BodyRefused {
     #[error("crc32 not match: the body has {found}, the header says {said}")]
     Sum { found: i32, said: i32 },
+    #[error("the {what} is {size} bytes long, at most {max} are read")]
+    TooLarge { what: &'static str, size: usize, max: usize },
     #[error("the body cannot be read: {0}")]
     Json(#[from] JsonError),
     #[error("the body cannot be read: {0}")]

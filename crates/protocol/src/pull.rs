@@ -17,6 +17,11 @@ pub const CLASS_FILTER: i32 = 0x8;
 /// The pull comes from a consumer without callbacks.
 pub const LITE_PULL: i32 = 0x10;
 
+/// What a queue is that the reader numbers below 0: one that no topic has.
+pub const NO_QUEUE: QueueId = QueueId(u32::MAX);
+/// What an offset is that the reader puts below 0: before every message. The wire has no number as large as this.
+pub const BEFORE_ALL: QueueOffset = QueueOffset(u64::MAX);
+
 request! {
     /// Reads a batch from one queue, waiting for it if allowed.
     PullMessage = 11 -> PullReply {
@@ -25,9 +30,9 @@ request! {
         /// The topic.
         topic: TopicName = "topic",
         /// The queue.
-        queue: QueueId = "queueId",
+        queue: QueueId = "queueId" or NO_QUEUE,
         /// The first offset wanted.
-        from: QueueOffset = "queueOffset",
+        from: QueueOffset = "queueOffset" or BEFORE_ALL,
         /// How many messages at most.
         max_messages: i32 = "maxMsgNums",
         /// [`COMMIT_OFFSET`], [`SUSPEND`], [`SUBSCRIPTION`] and the others.

@@ -285,10 +285,10 @@ fn bad_fields_are_named() {
     ];
     expect![[r#"
         required field consumerGroup is missing (at byte 0)
-        required field queueId is missing (at byte 0)
+        required field maxMsgNums is missing (at byte 0)
         field consumerGroup is not a name: "" (at byte 18)
         field queueId is not of type i32: "x" (at byte 44)
-        field queueId is not a number of at least 0: "-1" (at byte 44)
+        PullMessage { group: "g", topic: "t", queue: 4294967295, from: 5, max_messages: 32, sys_flag: 2, commit: None, suspend: None, subscription: None, sub_version: 0, expression_type: None, max_bytes: None, request_source: None, proxied_client: None }
         field queueId is not of type i32: "2147483648" (at byte 44)
         field queueId is not of type i32: "{}" (at byte 43)
         PullMessage { group: "g", topic: "t", queue: 7, from: 5, max_messages: 32, sys_flag: 2, commit: None, suspend: None, subscription: None, sub_version: 0, expression_type: None, max_bytes: None, request_source: None, proxied_client: None }"#]].assert_eq(&lines.join("\n"));

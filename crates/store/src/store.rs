@@ -292,11 +292,23 @@ impl Store {
 
     /// The record that starts at `at`, if one does. May wait for the device.
     pub fn record_at(&self, at: LogOffset) -> Result<Option<bytes::Bytes>, ReadError> {
+        self.record_by(at, Access::Device)
+    }
+
+    /// The record that starts at `at`, read on one of the store's threads when it is not in memory.
+    pub async fn record(self: &Arc<Store>, at: LogOffset) -> Result<Option<bytes::Bytes>, ReadError> {
+        match self.record_by(at, Access::Cached) {
+            Err(ReadError::Cold) => self.query(move |store| store.record_at(at)).await,
+            found => found,
+        }
+    }
+
+    fn record_by(&self, at: LogOffset, access: Access) -> Result<Option<bytes::Bytes>, ReadError> {
         let is_inside = at.0 >= self.marks.start.get() && at.0 < self.marks.written.get();
         if !is_inside || self.marks.written.get() - at.0 < record::MIN_LEN as u64 {
             return Ok(None);
         }
-        let head = match self.log.slice(at.0, record::MIN_LEN, Access::Device) {
+        let head = match self.log.slice(at.0, record::MIN_LEN, access) {
             // Too near the end of a stage or a segment to be the start of a record.
             Err(ReadError::Damaged { .. }) => return Ok(None),
             other => other?,
@@ -306,7 +318,7 @@ impl Store {
         if !is_length || at.0 + len as u64 > self.marks.written.get() {
             return Ok(None);
         }
-        let bytes = match self.log.slice(at.0, len, Access::Device) {
+        let bytes = match self.log.slice(at.0, len, access) {
             Err(ReadError::Damaged { .. }) => return Ok(None),
             other => other?,
         };

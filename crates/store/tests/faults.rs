@@ -262,3 +262,23 @@ fn what_a_removed_segment_proved_survives_the_loss_of_what_came_later() {
         assert!(append(&store, "rare", 0, b"next").unwrap().first_queue_offset.0 >= 1, "seed {seed}");
     }
 }
+
+#[test]
+fn an_operator_does_not_wait_for_the_hour_in_which_segments_go() {
+    let disk = SimDisk::new(1);
+    let clock = StillClock::new();
+    let mut config = small(Durability::Memory);
+    config.retention.delete_when = vec![4];
+    let store = open_at(&disk, config, clock.clone()).unwrap();
+    for _ in 0..60 {
+        append(&store, "t", 0, &[7; 500]).unwrap();
+        run(&store);
+    }
+    store.checkpoint_step(true);
+    assert!(!store.retain_on_demand(), "nothing is past its time");
+    // It is ten at night, four days later.
+    clock.forward(Duration::from_secs(96 * 3600));
+    assert!(!store.retain_step());
+    assert!(store.retain_on_demand());
+    assert!(!store.retain_step(), "the rest waits for its hour");
+}

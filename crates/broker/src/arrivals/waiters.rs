@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. Pulls that wait for a message.
-//! In: park, arrive, expire, forget. Out: ids to wake, in the order in which they parked. Never calls anyone.
+//! In: park, arrive, release, expire, forget. Out: ids to wake, in the order in which they parked. Never calls anyone.
 //! Invariant: every id is in exactly one queue list and has exactly one deadline.
 
 use std::collections::{BTreeSet, HashMap};
@@ -90,6 +90,16 @@ impl Waiters {
         });
         if list.is_empty() {
             self.queues.remove(key);
+        }
+    }
+
+    /// Wakes everyone who waits for a queue, whatever came or did not.
+    pub(crate) fn release(&mut self, key: &QueueKey, woken: &mut Vec<WaiterId>) {
+        for id in self.queues.remove(key).unwrap_or_default() {
+            if let Some(waiter) = self.waiters.remove(&id) {
+                self.deadlines.remove(&(waiter.until, id));
+                woken.push(id);
+            }
         }
     }
 
@@ -198,6 +208,7 @@ mod tests {
     enum Step {
         Park { queue: u32, from: u64, tag: Option<u8>, until: i64 },
         Arrive { queue: u32, next: u64, tag: u8 },
+        Release { queue: u32 },
         Expire { now: i64 },
         Forget { nth: usize },
     }
@@ -207,6 +218,7 @@ mod tests {
             (0..3u32, 0..6u64, proptest::option::of(0..3u8), 0..50i64)
                 .prop_map(|(queue, from, tag, until)| Step::Park { queue, from, tag, until }),
             (0..3u32, 0..8u64, 0..3u8).prop_map(|(queue, next, tag)| Step::Arrive { queue, next, tag }),
+            (0..3u32).prop_map(|queue| Step::Release { queue }),
             (0..50i64).prop_map(|now| Step::Expire { now }),
             (0..8usize).prop_map(|nth| Step::Forget { nth }),
         ]
@@ -244,6 +256,10 @@ mod tests {
                             q == queue && from < next && wants.is_none_or(|wanted| wanted == tag)
                         });
                         prop_assert_eq!(woken, expected);
+                    }
+                    Step::Release { queue } => {
+                        waiters.release(&key(queue), &mut woken);
+                        prop_assert_eq!(woken, model.take(|&(_, q, ..)| q == queue));
                     }
                     Step::Expire { now } => {
                         waiters.expire(Timestamp(now), &mut woken);

@@ -81,6 +81,8 @@ impl fmt::Display for Levels {
 }
 
 impl stdx::config::Value for Levels {
+    const KIND: &'static str = "1 to 64 times";
+    const UNIT: &'static str = "ms";
     fn read(text: &str) -> Result<Levels, String> {
         text.parse()
     }

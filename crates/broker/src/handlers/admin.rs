@@ -18,6 +18,7 @@ use protocol::names::ByteStr;
 use remoting::{Refusal, Reply};
 use serde::Serialize;
 
+use crate::bodies;
 use crate::ops::admin::Page;
 
 /// Room for the header beside a body.
@@ -45,6 +46,6 @@ fn page(from: Option<i32>, max: Option<i32>, version: Option<&ByteStr>) -> Optio
     Some(Page {
         from: count(from, 0),
         max: count(max, usize::MAX),
-        version: version.and_then(|text| json::from_slice(text.as_str().as_bytes()).ok()),
+        version: version.and_then(|text| bodies::VERSION.read(text.as_str().as_bytes()).ok()),
     })
 }

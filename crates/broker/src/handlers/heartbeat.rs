@@ -14,10 +14,10 @@ use protocol::json;
 use protocol::names::ByteStr;
 use remoting::{Ctx, Refusal, Reply};
 
-use super::{UNIT_SUBSCRIBED, read_body};
-use crate::Broker;
+use super::UNIT_SUBSCRIBED;
 use crate::clients::Manner;
 use crate::ops::heartbeat::{ConsumerInput, HeartbeatInput};
+use crate::{Broker, bodies};
 
 pub(crate) async fn heartbeat(
     broker: Arc<Broker>,
@@ -25,11 +25,15 @@ pub(crate) async fn heartbeat(
     _request: Heartbeat,
     body: Bytes,
 ) -> Result<Reply<HeartbeatReply>, Refusal> {
-    let data: HeartbeatData = read_body(&body)?;
+    let data: HeartbeatData = bodies::HEARTBEAT.read(&body)?;
     // COMPAT: a client of the older kind, which always sends everything, is told that it changed.
     let always = data.heartbeat_fingerprint == 0;
-    let unknown = broker.heartbeat(&ctx.connection, from_wire(data, &ctx), ctx.now);
-    Ok(Reply::ok(HeartbeatReply { without_subscriptions: Some(true), changed: Some(always || unknown) }))
+    let noted = broker.heartbeat(&ctx.connection, from_wire(data, &ctx), ctx.now);
+    if noted.made_topic {
+        broker.announced(ctx.now).await;
+    }
+    let changed = Some(always || noted.unknown);
+    Ok(Reply::ok(HeartbeatReply { without_subscriptions: Some(true), changed }))
 }
 
 fn from_wire(data: HeartbeatData, ctx: &Ctx) -> HeartbeatInput {
@@ -84,7 +88,7 @@ pub(crate) async fn check_client_config(
     _request: CheckClientConfig,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let wanted: CheckClientRequestBody = read_body(&body)?;
+    let wanted: CheckClientRequestBody = bodies::FILTER.read(&body)?;
     broker.check_filter(&wanted.subscription_data)?;
     Ok(Reply::ok(()))
 }

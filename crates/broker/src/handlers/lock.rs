@@ -11,9 +11,8 @@ use protocol::lock::{LockBatchQueues, UnlockBatchQueues};
 use protocol::names::{ByteStr, Group, QueueKey};
 use remoting::{Ctx, Refusal, Reply};
 
-use super::read_body;
-use crate::Broker;
 use crate::ops::lock::{LOCKS_MAX, LockInput};
+use crate::{Broker, bodies};
 
 pub(crate) async fn lock_queues(
     broker: Arc<Broker>,
@@ -21,7 +20,7 @@ pub(crate) async fn lock_queues(
     _request: LockBatchQueues,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let wanted: LockBatchRequestBody = read_body(&body)?;
+    let wanted: LockBatchRequestBody = bodies::LOCKS.read(&body)?;
     let input = from_wire(&wanted.consumer_group, &wanted.client_id, &wanted.mq_set)?;
     let granted = broker.lock_queues(&input, ctx.now);
     let granted =
@@ -36,7 +35,7 @@ pub(crate) async fn unlock_queues(
     _request: UnlockBatchQueues,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let held: UnlockBatchRequestBody = read_body(&body)?;
+    let held: UnlockBatchRequestBody = bodies::LOCKS.read(&body)?;
     broker.unlock_queues(&from_wire(&held.consumer_group, &held.client_id, &held.mq_set)?);
     Ok(Reply::ok(()))
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::codes::ResponseCode;
 use protocol::names::ByteStr;
-use protocol::pull::{COMMIT_OFFSET, LitePullMessage, PullMessage, PullReply, SUBSCRIPTION, SUSPEND};
+use protocol::pull::{
+    BEFORE_ALL, COMMIT_OFFSET, LitePullMessage, NO_QUEUE, PullMessage, PullReply, SUBSCRIPTION, SUSPEND,
+};
 use remoting::{Body, Ctx, Refusal, Reply};
 
 use crate::Broker;
@@ -38,16 +40,29 @@ async fn pull(
     lite: bool,
 ) -> Result<Reply<PullReply>, Refusal> {
     let now = ctx.now;
+    if request.queue == NO_QUEUE || request.from == BEFORE_ALL {
+        all_there(&ctx)?;
+    }
     let input = from_wire(request, &ctx, lite, &broker.config().reading);
     drop(ctx);
     Ok(to_wire(broker.pull(input, now).await?))
+}
+
+/// Numbers below 0 are an odd place, which is answered; none at all are a broken header.
+fn all_there(ctx: &Ctx) -> Result<(), Refusal> {
+    match ["queueId", "queueOffset"].into_iter().find(|name| ctx.fields.get(name).is_none()) {
+        Some(name) => {
+            Err(Refusal::new(ResponseCode::SYSTEM_ERROR, format!("required field {name} is missing")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn from_wire(request: PullMessage, ctx: &Ctx, lite: bool, reading: &Reading) -> PullInput {
     let has = |flag: i32| request.sys_flag & flag != 0;
     let patience = if reading.long_poll { request.suspend.unwrap_or_default() } else { reading.short_poll };
     PullInput {
-        from: request.from,
+        from: (request.from != BEFORE_ALL).then_some(request.from),
         queue: request.queue,
         messages: usize::try_from(request.max_messages).unwrap_or(1),
         bytes: request.max_bytes.map(|bytes| bytes as usize),

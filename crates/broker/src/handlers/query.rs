@@ -16,14 +16,15 @@ pub(crate) async fn query_message(
     request: QueryMessage,
     _body: Bytes,
 ) -> Result<Reply<QueryMessageReply>, Refusal> {
-    let found = broker.query(&QueryInput {
+    let input = QueryInput {
         topic: request.topic,
         key: request.key,
         unique: request.unique,
         max: usize::try_from(request.max).unwrap_or(0),
         begin: request.begin,
         end: request.end,
-    })?;
+    };
+    let found = broker.query(input).await?;
     let header = QueryMessageReply { indexed_at: ctx.now, indexed_to: found.indexed_to };
     Ok(Reply::ok(header).with_body(Body::Many(found.records)))
 }
@@ -34,5 +35,5 @@ pub(crate) async fn view_message(
     request: ViewMessageById,
     _body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    Ok(Reply::ok(()).with_body(broker.view(request.offset)?))
+    Ok(Reply::ok(()).with_body(broker.view(request.offset).await?))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the name servers have heard of our changes, for those who want to wait until a new topic can be found. Noted by the
-//! tasks of `membership`, asked by operators' requests.
+//! tasks of `membership`, asked by requests that made or changed a topic.
 //! Invariant: only name servers that answered last time are waited for; without any nobody waits.
 
 use std::collections::BTreeMap;

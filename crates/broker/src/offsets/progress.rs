@@ -78,6 +78,11 @@ impl Progress {
         Committed::Moved
     }
 
+    /// True when the consumer has to go somewhere.
+    pub(crate) fn has_move(&self, queue: QueueId) -> bool {
+        self.queues.get(&queue).is_some_and(|place| place.moved.is_some())
+    }
+
     /// Returns where the consumer has to go, once.
     pub(crate) fn take_move(&mut self, queue: QueueId) -> Option<QueueOffset> {
         let place = self.queues.get_mut(&queue)?;

@@ -54,6 +54,15 @@ pub struct ConsumerInput {
     pub topic_flag: i32,
 }
 
+/// What a heartbeat led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The client has to send its subscriptions next time.
+    pub unknown: bool,
+    /// A retry topic was made.
+    pub made_topic: bool,
+}
+
 /// Why a client is not served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientRefused {
@@ -69,10 +78,10 @@ pub enum ClientRefused {
 }
 
 impl Broker {
-    /// Notes that a client lives. Returns true when it has to send its subscriptions next time.
+    /// Notes that a client lives.
     ///
     /// A group that may not exist here is left out; its client learns that when it pulls.
-    pub fn heartbeat(&self, connection: &Connection, input: HeartbeatInput, now: Timestamp) -> bool {
+    pub fn heartbeat(&self, connection: &Connection, input: HeartbeatInput, now: Timestamp) -> Noted {
         let session = Session {
             connection: connection.id(),
             client: input.client,
@@ -83,10 +92,14 @@ impl Broker {
         };
         let mut groups = Vec::new();
         let mut presences = Vec::new();
+        let mut noted = Noted::default();
         for consumer in input.consumers {
-            if let Err(refused) = self.prepare_group(&consumer, now) {
-                tracing::warn!(group = %consumer.group, client = %session.client, %refused, "a heartbeat's group is left out");
-                continue;
+            match self.prepare_group(&consumer, now) {
+                Ok(made_topic) => noted.made_topic |= made_topic,
+                Err(refused) => {
+                    tracing::warn!(group = %consumer.group, client = %session.client, %refused, "a heartbeat's group is left out");
+                    continue;
+                }
             }
             groups.push((consumer.group.clone(), consumer.manner));
             presences.push(presence(consumer, input.fingerprint, input.without_subscriptions));
@@ -97,27 +110,27 @@ impl Broker {
             // It closed while this was on its way; nobody else would forget these sessions.
             self.connection_closed(connection.id());
         }
-        let mut unknown = false;
         for ((group, manner), greeted) in groups.into_iter().zip(greeted) {
-            unknown |= greeted.unknown;
+            noted.unknown |= greeted.unknown;
             if (greeted.joined || greeted.resubscribed) && manner.model == MessageModel::Clustering {
                 self.tell_members(&group);
             }
         }
-        unknown
+        noted
     }
 
-    /// Makes sure of what a consuming group needs: its settings, its retry topic, where its queues ended.
-    fn prepare_group(&self, consumer: &ConsumerInput, now: Timestamp) -> Result<(), PrepareRefused> {
+    /// Makes sure of what a consuming group needs: its settings, its retry topic, where its queues ended. True when the
+    /// topic is new.
+    fn prepare_group(&self, consumer: &ConsumerInput, now: Timestamp) -> Result<bool, PrepareRefused> {
         let group = self.groups.find_or_create(&consumer.group, &self.config().creation, &self.store, now)?;
-        self.retry_topic(&group, consumer.topic_flag, now)?;
+        let made_topic = self.retry_topic(&group, consumer.topic_flag, now)?.is_new;
         if consumer.manner.model == MessageModel::Clustering {
             for wanted in &consumer.subscriptions {
                 let Manner { from, consume_type, .. } = consumer.manner;
                 self.remember_first_sight(&consumer.group, &wanted.topic, from, consume_type);
             }
         }
-        Ok(())
+        Ok(made_topic)
     }
 
     /// Forgets a client's groups that it says goodbye to.

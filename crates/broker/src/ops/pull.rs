@@ -27,8 +27,8 @@ pub struct PullInput {
     pub topic: TopicName,
     /// The queue.
     pub queue: QueueId,
-    /// The first offset it wants.
-    pub from: QueueOffset,
+    /// The first offset it wants; `None` is before every message.
+    pub from: Option<QueueOffset>,
     /// How many messages at most.
     pub messages: usize,
     /// How many bytes at most.
@@ -191,22 +191,31 @@ impl Broker {
         if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
             return Ok(ready.answer(Outcome::Reset, next));
         }
-        let mut read = self.read(&ready, input.from).await?;
+        let Some(from) = input.from else { return Ok(ready.before_all()) };
+        let mut read = self.read(&ready, from).await?;
         if let Some(until) = input.wait.map(|patience| now + patience) {
             while matches!(read, Read::AtTail(_)) && self.clock.now() < until {
                 let hint = ready.filter.clone();
-                let mut parked = self.arrivals.park(ready.queue.key(), input.from, hint, until)?;
+                let mut parked = self.arrivals.park(ready.queue.key(), from, hint, until)?;
                 self.dispatch_gathered();
-                read = self.read(&ready, input.from).await?;
-                if matches!(read, Read::AtTail(_)) {
+                read = self.read(&ready, from).await?;
+                if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(&input) {
                     parked.woken().await;
-                    read = self.read(&ready, input.from).await?;
+                    read = self.read(&ready, from).await?;
+                }
+                if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
+                    return Ok(ready.answer(Outcome::Reset, next));
                 }
             }
         }
-        let pulled = ready.pulled(read, input.from);
+        let pulled = ready.pulled(read, from);
         self.count_pulled(&input, &pulled, now);
         Ok(pulled)
+    }
+
+    /// True when an operator moved the group and this reader is to hear of it. Asked after parking: a later move wakes it.
+    fn is_sent_elsewhere(&self, input: &PullInput) -> bool {
+        self.offsets.has_reset(&input.group, &input.topic, input.queue)
     }
 
     fn count_pulled(&self, input: &PullInput, pulled: &Pulled, now: Timestamp) {
@@ -307,6 +316,14 @@ impl Ready {
             Read::Beyond(bounds) => (Outcome::TooLarge, bounds.next),
         };
         self.answer(outcome, next)
+    }
+
+    /// What a reader hears who starts before the first message there could ever be.
+    fn before_all(&self) -> Pulled {
+        match self.queue.dispatched() {
+            QueueOffset(0) => self.answer(Outcome::NoMessages, QueueOffset(0)),
+            _ => self.answer(Outcome::TooSmall, self.queue.first()),
+        }
     }
 
     fn answer(&self, outcome: Outcome, next: QueueOffset) -> Pulled {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finding single messages: by key, by the id their sender made, by their place in the log. Called by the faces of
-//! 12 and 33. Reads may touch the disk; they are bounded by the number of messages.
+//! 12 and 33. What is not in memory is read on the store's own threads; reads are bounded by the number of messages.
 
 use bytes::Bytes;
 use protocol::names::{ByteStr, LogOffset, TopicName};
 use stdx::Timestamp;
-use store::ReadError;
+use store::{ReadError, Store};
 
 use crate::Broker;
 
@@ -57,13 +57,14 @@ pub enum QueryRefused {
 
 impl Broker {
     /// Finds messages by key or by id, newest first.
-    pub fn query(&self, input: &QueryInput) -> Result<Found, QueryRefused> {
+    pub async fn query(&self, input: QueryInput) -> Result<Found, QueryRefused> {
         let limit = if input.unique { self.config().reading.query_max } else { input.max };
         let limit = limit.clamp(1, QUERY_MAX);
-        let records = match input.unique {
-            true => self.store.by_unique_id(&input.topic, &input.key, limit, input.begin, input.end)?,
-            false => self.store.by_key(&input.topic, &input.key, limit, input.begin, input.end)?,
+        let find = move |store: &Store| match input.unique {
+            true => store.by_unique_id(&input.topic, &input.key, limit, input.begin, input.end),
+            false => store.by_key(&input.topic, &input.key, limit, input.begin, input.end),
         };
+        let records = self.store.query(find).await?;
         if records.is_empty() {
             return Err(QueryRefused::NotFound);
         }
@@ -71,7 +72,7 @@ impl Broker {
     }
 
     /// Reads the message at a place of the log.
-    pub fn view(&self, at: LogOffset) -> Result<Bytes, QueryRefused> {
-        self.store.record_at(at)?.ok_or(QueryRefused::NotThere { at })
+    pub async fn view(&self, at: LogOffset) -> Result<Bytes, QueryRefused> {
+        self.store.record(at).await?.ok_or(QueryRefused::NotThere { at })
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sending: from what a producer asks to a stored message. Called by the faces of 10, 310 and 320, later by others.
-//! The story is `Broker::send`: topic, check, plan, append, settled. It waits once, for the promised durability.
+//! The story is `Broker::send`: topic, check, plan, append, settled. It waits once, for the promised durability; the
+//! message that made a topic also for the name servers to know it, so that whoever was answered finds the topic.
 //! Never answers a client; a message that is stored is never reported as refused.
 
 mod batch;
@@ -26,7 +27,7 @@ pub(crate) use self::stamp::Brand;
 use self::stamp::Said;
 use crate::Broker;
 use crate::groups::GroupRefused;
-use crate::topics::{self, Template, Topic, TopicRefused};
+use crate::topics::{self, Found, Template, Topic, TopicRefused};
 
 /// What a producer asks.
 #[derive(Clone, Debug)]
@@ -168,6 +169,8 @@ struct Stored {
     /// What to wait for, and for how long; `None` when the producer does not.
     end: LogOffset,
     patience: Option<Duration>,
+    /// A topic was made on the way.
+    made_topic: bool,
 }
 
 /// Where a message is stored.
@@ -175,12 +178,15 @@ struct Place {
     queue: QueueRef,
     /// The queue that its sender is told.
     told: QueueId,
+    /// Its topic was made for this.
+    is_new: bool,
 }
 
 impl Broker {
     /// Stores messages and returns once the promised durability holds, or says why not.
     pub async fn send(&self, input: SendInput, now: Timestamp) -> Result<Sent, SendRefused> {
-        let topic = self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
+        let Found { topic, is_new } =
+            self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
         check(&input, &topic, &self.config())?;
         let stored = match input.batch {
             false => self.store_one(&input, &topic, now)?,
@@ -188,14 +194,19 @@ impl Broker {
         };
         drop((input, topic));
         self.dispatch_at_once(stored.end);
+        let made_topic = is_new || stored.made_topic;
         let sent = self.settle(stored, now).await;
         self.rates.send_took(self.clock.now().since(now));
+        if made_topic {
+            // Apart from the future of every send, which it would make larger.
+            Box::pin(self.announced(now)).await;
+        }
         Ok(sent)
     }
 
     /// Waits for the promised durability, if the producer does.
     async fn settle(&self, stored: Stored, now: Timestamp) -> Sent {
-        let Stored { mut sent, end, patience } = stored;
+        let Stored { mut sent, end, patience, .. } = stored;
         if let Some(patience) = patience {
             sent.settled = self.store.settled(end, now + patience).await;
         }
@@ -216,6 +227,9 @@ impl Broker {
         let message = message(input, &place.queue, &input.body, &properties);
         let appended = self.store.append(&[Draft { queue: &place.queue, message }])?;
         self.count_sent(topic, 1, &appended, now);
+        if matches!(route, Route::DeadLetters) {
+            self.count_dead(input, now);
+        }
         let sent = Sent {
             start: appended.start,
             rest: Vec::new(),
@@ -225,13 +239,24 @@ impl Broker {
             unique: said.unique.map(|id| input.properties.slice_ref(id)).or(fresh.map(ByteStr::from)),
             settled: Settled::Done,
         };
-        Ok(Stored { sent, end: appended.end, patience: self.patience(said.wait) })
+        let patience = self.patience(said.wait);
+        Ok(Stored { sent, end: appended.end, patience, made_topic: place.is_new })
     }
 
     fn count_sent(&self, topic: &Topic, messages: usize, appended: &Appended, now: Timestamp) {
         let bytes = (appended.end.0 - appended.start.0) as usize;
         self.counts.sent(messages, bytes);
         topic.traffic(&self.rates, now).puts.add(messages, bytes);
+    }
+
+    /// Notes a message that its consumer gave up by itself.
+    fn count_dead(&self, input: &SendInput, now: Timestamp) {
+        let origin = properties::get(&input.properties, properties::RETRY_TOPIC);
+        if let (Some(origin), Some(group)) = (origin, input.topic.retry_group())
+            && let Some(topic) = self.topics.get(origin)
+        {
+            self.rates.group(topic.name(), &group, now).dead.add(1, input.body.len());
+        }
     }
 
     fn patience(&self, wait: bool) -> Option<Duration> {
@@ -254,18 +279,19 @@ impl Broker {
         now: Timestamp,
     ) -> Result<Place, SendRefused> {
         let told = input.queue.unwrap_or_else(|| topic.any_queue());
-        let queue = match route {
-            Route::Direct => topic.queue(told, &self.store)?,
-            Route::Delayed(level) => self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?,
-            Route::DeadLetters => self.dead_letters(&input.topic, now)?,
+        let (queue, is_new) = match route {
+            Route::Direct => (topic.queue(told, &self.store)?, false),
+            Route::Delayed(level) => {
+                (self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?, false)
+            }
+            Route::DeadLetters => {
+                let group = input.topic.retry_group().unwrap_or_default();
+                let Found { topic, is_new } =
+                    self.topics.ensure(dead_letter_topic(&group), &self.store, now)?;
+                (topic.queue(QueueId(0), &self.store)?, is_new)
+            }
         };
-        Ok(Place { queue, told })
-    }
-
-    fn dead_letters(&self, retry_topic: &TopicName, now: Timestamp) -> Result<QueueRef, SendRefused> {
-        let group = retry_topic.retry_group().unwrap_or_default();
-        let topic = self.topics.ensure(dead_letter_topic(&group), &self.store, now)?;
-        Ok(topic.queue(QueueId(0), &self.store)?)
+        Ok(Place { queue, told, is_new })
     }
 
     fn properties(

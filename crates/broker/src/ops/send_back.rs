@@ -18,7 +18,7 @@ use super::send::dead_letter_topic;
 use crate::Broker;
 use crate::delay::Level;
 use crate::groups::GroupRefused;
-use crate::topics::{self, TopicRefused, WRITE};
+use crate::topics::{self, Found, TopicRefused, WRITE};
 
 /// What a consumer gives back.
 #[derive(Clone, Debug)]
@@ -74,6 +74,13 @@ enum Fate {
     Dead,
 }
 
+/// A copy in the log.
+struct Copied {
+    end: LogOffset,
+    /// A topic was made for it.
+    made_topic: bool,
+}
+
 impl Broker {
     /// Stores a copy for a later try, or as a dead letter; returns once the promised durability holds.
     pub async fn send_back(&self, input: SendBackInput, now: Timestamp) -> Result<Settled, SendBackRefused> {
@@ -85,11 +92,15 @@ impl Broker {
         if group.retry_queue_nums <= 0 {
             return Ok(Settled::Done);
         }
-        let original = self.store.record_at(input.offset)?;
+        let original = self.store.record(input.offset).await?;
         let original = original.ok_or(SendBackRefused::NotThere { at: input.offset })?;
-        let end = self.store_copy(&input, &group, &original, now)?;
+        let Copied { end, made_topic } = self.store_copy(&input, &group, &original, now)?;
         let patience = self.config().sending.settle_timeout;
-        Ok(self.store.settled(end, now + patience).await)
+        let settled = self.store.settled(end, now + patience).await;
+        if made_topic {
+            self.announced(now).await;
+        }
+        Ok(settled)
     }
 
     fn store_copy(
@@ -98,16 +109,20 @@ impl Broker {
         group: &SubscriptionGroupConfig,
         original: &Bytes,
         now: Timestamp,
-    ) -> Result<LogOffset, SendBackRefused> {
+    ) -> Result<Copied, SendBackRefused> {
         let not_there = SendBackRefused::NotThere { at: input.offset };
         let record = Record::parse(original).map_err(|_| not_there)?;
-        let retry = self.retry_topic(group, input.topic_flag, now)?;
+        let Found { topic: retry, is_new } = self.retry_topic(group, input.topic_flag, now)?;
         let fate = self.fate(input, group, record.reconsume());
-        let (queue, more) = match &fate {
+        let (queue, more, made_topic) = match &fate {
             Fate::Retry(level) => {
-                (self.schedule_queue(*level)?, delayed(*level, retry.name(), retry.any_queue()))
+                (self.schedule_queue(*level)?, delayed(*level, retry.name(), retry.any_queue()), is_new)
             }
-            Fate::Dead => (self.dead_letter_queue(&input.group, now)?, dead(&record)),
+            Fate::Dead => {
+                let dead_letters = self.topics.ensure(dead_letter_topic(&input.group), &self.store, now)?;
+                let queue = dead_letters.topic.queue(QueueId(0), &self.store).map_err(TopicRefused::from)?;
+                (queue, dead(&record), is_new || dead_letters.is_new)
+            }
         };
         let properties = copied_properties(&record, more);
         let message = Message {
@@ -126,9 +141,13 @@ impl Broker {
         let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
         let origin = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
         if let Some(topic) = self.topics.get(origin) {
-            self.rates.group(topic.name(), &input.group, now).sent_back.add(1, record.body().len());
+            let traffic = self.rates.group(topic.name(), &input.group, now);
+            traffic.sent_back.add(1, record.body().len());
+            if matches!(fate, Fate::Dead) {
+                traffic.dead.add(1, record.body().len());
+            }
         }
-        Ok(end)
+        Ok(Copied { end, made_topic })
     }
 
     /// Decides what becomes of a message that failed `reconsumed` times before.
@@ -148,7 +167,7 @@ impl Broker {
         group: &SubscriptionGroupConfig,
         topic_flag: i32,
         now: Timestamp,
-    ) -> Result<std::sync::Arc<topics::Topic>, TopicRefused> {
+    ) -> Result<Found, TopicRefused> {
         let name = TopicName::retry_of(&group.group_name);
         let config = TopicConfig::new(name, group.retry_queue_nums.max(0), topics::READ | topics::WRITE);
         let config = TopicConfig { topic_sys_flag: topic_flag, ..config };
@@ -157,12 +176,6 @@ impl Broker {
 
     fn schedule_queue(&self, level: Level) -> Result<QueueRef, TopicRefused> {
         Ok(self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?)
-    }
-
-    /// Returns the queue of a group's dead letters, made when it is unknown.
-    pub(crate) fn dead_letter_queue(&self, group: &Group, now: Timestamp) -> Result<QueueRef, TopicRefused> {
-        let topic = self.topics.ensure(dead_letter_topic(group), &self.store, now)?;
-        Ok(topic.queue(QueueId(0), &self.store)?)
     }
 }
 

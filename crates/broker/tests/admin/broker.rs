@@ -14,8 +14,11 @@ use protocol::admin::replica::{
 use protocol::body::{BrokerStatsData, KVTable};
 use protocol::json;
 
+use protocol::send::{SendHeader, SendMessageV2};
+
 use crate::groups::make_group;
-use crate::site::{Peer, Site, pull_request};
+use crate::membership::give_back;
+use crate::site::{Peer, Site, pull_request, send_header};
 use crate::topics::{make_topic, wait_until_visible};
 
 async fn change(peer: &Peer, text: &str) -> Result<(), String> {
@@ -60,7 +63,7 @@ async fn settings_are_shown_changed_and_kept() {
         29 brokerName takes effect only when the broker starts: set it in its configuration
         29 defaultQueryMaxNum: 'many' is not a whole number that is not negative
         16 Can not update config in black list.
-        29 the configuration cannot be served: max_message = 0: no message would fit
+        29 maxMessageSize: '0' is out of range: 1 to 4194304
         29 line 1 of the settings is not key=value"#]]
     .assert_eq(&shown.join("\n"));
     assert_eq!(site.broker.config().reading.query_max, 7, "refused changes change nothing");
@@ -161,9 +164,24 @@ async fn figures_come_from_what_went_through() {
     assert_eq!(figure("GROUP_GET_NUMS", "t@g").await, Ok((2, 2)));
     assert_eq!(figure("BROKER_PUT_NUMS", "DefaultCluster").await, Ok((3, 3)));
     assert_eq!(figure("BROKER_GET_NUMS", "DefaultCluster").await, Ok((2, 2)));
-    for (name, key) in
-        [("TOPIC_PUT_NUMS", "u"), ("GROUP_GET_NUMS", "t@h"), ("GROUP_GET_NUMS", "t"), ("NOPE", "t")]
-    {
+    let dead = "null@t@g@SEND_BACK_TO_DLQ";
+    assert_eq!(figure("SNDBCK2DLQ_TIMES", dead).await, Ok((0, 0)));
+    let sent = peer.send("t", 0, &[], "fails").await;
+    give_back(&peer, &sent.message_id, "g", 1).await;
+    give_back(&peer, &sent.message_id, "g", -1).await;
+    let exhausted = SendHeader { reconsume: 17, ..send_header("%RETRY%g", 0, &[("RETRY_TOPIC", "t")]) };
+    peer.call(&SendMessageV2(exhausted), &b"fails"[..]).await.expect("it is stored");
+    assert_eq!(figure("SNDBCK_PUT_NUMS", "t@g").await, Ok((2, 2)));
+    assert_eq!(figure("SNDBCK2DLQ_TIMES", dead).await, Ok((2, 2)));
+    assert_eq!(figure("DLQ_PUT_NUMS", "t@g").await, Ok((2, 2)));
+    for (name, key) in [
+        ("TOPIC_PUT_NUMS", "u"),
+        ("GROUP_GET_NUMS", "t@h"),
+        ("GROUP_GET_NUMS", "t"),
+        ("GROUP_GET_LATENCY", "0@t@g"),
+        ("SNDBCK2DLQ_TIMES", "t@g"),
+        ("NOPE", "t"),
+    ] {
         assert_eq!(figure(name, key).await, Err(format!("1 The stats <{name}> <{key}> not exist")));
     }
 }

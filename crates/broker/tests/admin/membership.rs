@@ -3,19 +3,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use broker::Membership;
 use bytes::Bytes;
 use namesrv::{NameServer, NameServerConfig};
 use protocol::body::{ClusterInfo, TopicRouteData};
+use protocol::ids::OffsetId;
 use protocol::json;
-use protocol::names::TopicName;
-use protocol::route::{GetBrokerClusterInfo, GetRouteInfo};
-use remoting::{Client, ClientConfig, Router, Server, ServerConfig};
+use protocol::names::{Group, TopicName};
+use protocol::route::{GetBrokerClusterInfo, GetRouteInfo, RegisterBroker, RegisterBrokerReply};
+use protocol::send::ConsumerSendMessageBack;
+use remoting::{Client, ClientConfig, Ctx, Refusal, Reply, Router, Server, ServerConfig};
+use stdx::{Clock, SystemClock, Timestamp};
 use tempfile::TempDir;
 
-use crate::site::{PATIENCE, Site};
+use crate::site::{PATIENCE, Peer, Site};
 use crate::topics::{make_topic, topic_request};
 
 struct NameHouse {
@@ -117,4 +122,150 @@ async fn name_servers_know_the_broker_from_its_start_to_its_end() {
     membership.leave();
     assert_eq!(asker.route("before").await.err(), Some(17));
     drop(names);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_answered_finds_the_topic() {
+    let site = Site::new();
+    let peer = site.client("p").await;
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let names = NameHouse::open(&site, TempDir::new().expect("a directory"), any);
+    let asker = Asker::new(&site, names.address());
+    let here: SocketAddr = site.address().parse().expect("an address");
+    let membership =
+        Membership::join(site.broker.clone(), vec![names.address().to_string()], here, site.clock.clone());
+    let membership = membership.expect("it starts");
+
+    for n in 0..50 {
+        let topic = format!("new{n}");
+        peer.send(&topic, 0, &[], "makes it").await;
+        assert!(asker.route(&topic).await.is_ok(), "{topic} is known when its first message is answered");
+        let group = format!("g{n}");
+        peer.join(&group, &[("new0", "*")]).await;
+        let retry = format!("%RETRY%{group}");
+        assert!(asker.route(&retry).await.is_ok(), "{retry} is known when its first member is answered");
+    }
+
+    let message = peer.send("new0", 0, &[], "fails").await.message_id;
+    give_back(&peer, &message, "unseen", 0).await;
+    assert!(asker.route("%RETRY%unseen").await.is_ok(), "made by what was given back");
+    give_back(&peer, &message, "unseen", -1).await;
+    assert!(asker.route("%DLQ%unseen").await.is_ok(), "made by what was given back for good");
+    let exhausted = protocol::send::SendMessageV2(protocol::send::SendHeader {
+        reconsume: 17,
+        ..crate::site::send_header("%RETRY%g0", 0, &[])
+    });
+    peer.call(&exhausted, &b"dead"[..]).await.expect("it is stored");
+    assert!(asker.route("%DLQ%g0").await.is_ok(), "made by what a client gives up itself");
+
+    // Without name servers topics are made all the same.
+    drop(names);
+    peer.send("alone", 0, &[], "makes it").await;
+    membership.leave();
+}
+
+pub(crate) async fn give_back(peer: &Peer, message: &str, group: &str, delay_level: i32) {
+    let request = ConsumerSendMessageBack {
+        offset: OffsetId::parse(message).expect("an id").offset,
+        group: Group::stored(group),
+        delay_level,
+        message_id: None,
+        topic: None,
+        unit: false,
+        max_reconsume: None,
+    };
+    peer.call(&request, Bytes::new()).await.expect("it is stored");
+}
+
+/// Takes the first registration and sits on the later ones.
+async fn register_once(
+    heard: Arc<AtomicU32>,
+    _ctx: Ctx,
+    _request: RegisterBroker,
+    _body: Bytes,
+) -> Result<Reply<RegisterBrokerReply>, Refusal> {
+    if heard.fetch_add(1, Ordering::Relaxed) > 0 {
+        std::future::pending::<()>().await;
+    }
+    Ok(Reply::ok(RegisterBrokerReply { replication_address: None, master_address: None }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_server_that_hangs_delays_a_new_topic_a_moment_and_no_other() {
+    let site = Site::new();
+    let peer = site.client("p").await;
+    peer.send("old", 0, &[], "makes it").await;
+    let heard = Arc::new(AtomicU32::new(0));
+    let sockets = ServerConfig { workers: 1, ..ServerConfig::default() };
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let router = Router::new().on(register_once);
+    let server = Server::bind(any, sockets, router, heard.clone(), site.clock.clone(), Arc::new(|_| {}))
+        .expect("a free port");
+    let here: SocketAddr = site.address().parse().expect("an address");
+    let name_servers = vec![server.local_addr().to_string()];
+    let membership =
+        Membership::join(site.broker.clone(), name_servers, here, site.clock.clone()).expect("it starts");
+
+    let begun = Instant::now();
+    peer.send("new", 0, &[], "makes it").await;
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(900), "the name server was given its time: {took:?}");
+    assert!(took < Duration::from_secs(6), "but no more than that: {took:?}");
+    let begun = Instant::now();
+    for _ in 0..20 {
+        peer.send("old", 0, &[], "is there").await;
+        peer.send("new", 0, &[], "is there by now").await;
+    }
+    assert!(begun.elapsed() < took, "nobody else waits");
+    drop(server);
+    drop(membership);
+}
+
+/// A clock that counts how often it is looked at.
+struct Watched {
+    machine: Arc<dyn Clock>,
+    looks: AtomicU64,
+}
+
+impl Clock for Watched {
+    fn now(&self) -> Timestamp {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.machine.now()
+    }
+    fn wake_at(&self, at: Timestamp, waker: Waker) -> u64 {
+        self.machine.wake_at(at, waker)
+    }
+    fn cancel(&self, at: Timestamp, ticket: u64) {
+        self.machine.cancel(at, ticket);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_connection_is_forgotten_and_made_again() {
+    let site = Site::new();
+    let peer = site.client("p").await;
+    make_topic(&peer, "t", 1).await;
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let names = NameHouse::open(&site, TempDir::new().expect("a directory"), any);
+    let clock = Arc::new(Watched { machine: SystemClock::new(), looks: AtomicU64::new(0) });
+    let here: SocketAddr = site.address().parse().expect("an address");
+    let name_servers = vec![names.address().to_string()];
+    let membership =
+        Membership::join(site.broker.clone(), name_servers, here, clock.clone()).expect("it starts");
+
+    let NameHouse { dir, server } = names;
+    let bind = server.local_addr();
+    server.shutdown(Duration::from_millis(100));
+    // While the name server is away it is asked for now and then: a broken connection that is kept is "lost" for ever, and
+    // whoever waits for its loss turns in circles.
+    let before = clock.looks.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let looks = clock.looks.load(Ordering::Relaxed) - before;
+    assert!((1..200).contains(&looks), "{looks} looks at the clock in two seconds");
+
+    let began = Instant::now();
+    let names = NameHouse::open(&site, dir, bind);
+    Asker::new(&site, names.address()).until("t", Result::is_ok).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "long before the next heartbeat is due");
+    membership.leave();
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Progress of groups as operators look at it, copy it and move it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use protocol::admin::progress::{
     CloneGroupOffset, GetBrokerConsumeStats, GetConsumeStats, QueryConsumeTimeSpan, QueryCorrectionOffset,
@@ -18,7 +20,7 @@ use protocol::pull::{COMMIT_OFFSET, PullMessage};
 use stdx::Timestamp;
 
 use crate::groups::make_group;
-use crate::site::{Peer, Site, pull_request};
+use crate::site::{PATIENCE, Peer, Site, pull_request, waiting};
 use crate::topics::{make_topic, wait_until_visible};
 
 /// A topic `t` with two queues, five messages in the first, and the groups `g` and `h`.
@@ -159,7 +161,7 @@ fn reset_request(at: i64) -> InvokeBrokerToResetOffset {
 
 #[tokio::test]
 async fn a_group_is_moved_and_its_consumer_follows() {
-    let (_site, peer) = stocked().await;
+    let (site, peer) = stocked().await;
     commit(&peer, "g", 0, 4).await;
     let reset = async |request: InvokeBrokerToResetOffset| {
         let (_, body) = peer.call(&request, Bytes::new()).await?;
@@ -181,6 +183,26 @@ async fn a_group_is_moved_and_its_consumer_follows() {
     assert_eq!((code, reply.map(|reply| reply.next)), (21, Some(QueueOffset(0))));
     assert_eq!(peer.pull(pull_request("g", "t", 0, 0)).await.2.len(), 5);
     assert_eq!(reset(reset_request(-1)).await, Ok(vec![(0, 5), (1, 0)]));
+    assert_eq!(peer.pull(pull_request("g", "t", 0, 5)).await.0, 21);
+
+    // A pull that waits for a message is told at once; it would have waited far longer than this test does.
+    let waiting = waiting(pull_request("g", "t", 0, 5), 3 * PATIENCE);
+    let pull = tokio::spawn({
+        let connection = peer.connection.clone();
+        async move { connection.call(&waiting, Bytes::new(), 3 * PATIENCE).await.expect("an answer").code() }
+    });
+    tokio::time::timeout(PATIENCE, async {
+        while site.broker.waiting_pulls() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it waits");
+    let begun = Instant::now();
+    assert_eq!(reset(reset_request(0)).await, Ok(vec![(0, 0), (1, 0)]));
+    assert_eq!(pull.await.expect("it is answered").0, 21);
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+
     let one = |offset| InvokeBrokerToResetOffset {
         queue: Some(QueueId(0)),
         offset: Some(QueueOffset(offset)),

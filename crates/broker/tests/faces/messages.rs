@@ -6,11 +6,13 @@ use std::time::Duration;
 use broker::delay::Levels;
 use bytes::Bytes;
 use protocol::batch::{self, Unit};
+use protocol::fields::{Fields, FieldsOut};
 use protocol::ids::OffsetId;
 use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::offset::{GetMaxOffset, GetMinOffset};
-use protocol::pull::{LitePullMessage, PullMessage};
+use protocol::pull::{LitePullMessage, PullMessage, PullReply};
 use protocol::query::{QueryMessage, ViewMessageById};
+use protocol::request::{DecodeError, Header, Request};
 use protocol::send::{ConsumerSendMessageBack, SendBatchMessage, SendHeader, SendMessage, SendMessageV2};
 use stdx::Timestamp;
 
@@ -93,6 +95,50 @@ async fn refusals_carry_the_codes_that_clients_know() {
     assert_eq!(pull(broken).await, 23);
     let view = ViewMessageById { topic: None, offset: LogOffset(3) };
     assert_eq!(code(client.call(&view, Bytes::new()).await.expect_err("nothing lies there")), "1");
+}
+
+/// A pull with fields that no consumer in its right mind sends.
+struct OddPull(&'static [(&'static str, &'static str)]);
+
+impl Header for OddPull {
+    fn decode(_: &Fields) -> Result<OddPull, DecodeError> {
+        Ok(OddPull(&[]))
+    }
+    fn encode(&self, out: &mut FieldsOut<'_>) {
+        let usual = [("consumerGroup", "g"), ("topic", "orders"), ("maxMsgNums", "32"), ("sysFlag", "4")];
+        usual.iter().chain(self.0).for_each(|(name, value)| out.put_text(name, value));
+    }
+}
+
+impl Request for OddPull {
+    const CODE: i32 = 11;
+    const NAME: &'static str = "OddPull";
+    type Reply = PullReply;
+}
+
+#[tokio::test]
+async fn odd_places_are_answered_as_apache_answers_them() {
+    let site = Site::new();
+    let client = site.client("c").await;
+    client.send("orders", 0, &[], "x").await;
+    let first = waiting(pull_request("g", "orders", 0, 0), Duration::from_secs(15));
+    assert_eq!(client.pull(first).await.2, ["x"], "it is visible");
+    let pull = async |fields| {
+        let answer =
+            client.connection.call(&OddPull(fields), Bytes::new(), PATIENCE).await.expect("an answer");
+        (answer.code().0, answer.header().ok().map(|reply| reply.next.0))
+    };
+    assert_eq!(pull(&[("queueId", "0"), ("queueOffset", "0")]).await, (0, Some(1)));
+    assert_eq!(pull(&[("queueId", "-1"), ("queueOffset", "0")]).await.0, 29);
+    assert_eq!(pull(&[("queueId", "-2147483648"), ("queueOffset", "-1")]).await.0, 29);
+    assert_eq!(pull(&[("queueId", "0"), ("queueOffset", "-1")]).await, (21, Some(0)));
+    assert_eq!(pull(&[("queueId", "0"), ("queueOffset", "-9223372036854775808")]).await, (21, Some(0)));
+    assert_eq!(pull(&[("queueId", "1"), ("queueOffset", "-1")]).await, (21, Some(0)), "an empty queue");
+    assert_eq!(pull(&[("queueId", "0"), ("queueOffset", "9223372036854775807")]).await, (21, Some(1)));
+    assert_eq!(pull(&[("queueOffset", "0")]).await.0, 1, "a field that must be there");
+    assert_eq!(pull(&[("queueId", "0")]).await.0, 1, "a field that must be there");
+    assert_eq!(pull(&[("queueId", "x"), ("queueOffset", "0")]).await.0, 1, "no number");
+    assert_eq!(pull(&[("topic", "nowhere"), ("queueId", "-1"), ("queueOffset", "-1")]).await.0, 17);
 }
 
 #[tokio::test]

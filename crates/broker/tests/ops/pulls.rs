@@ -158,8 +158,29 @@ fn a_pull_tells_progress_and_hears_of_a_reset_once() {
     world.pull(commit(1)).expect("it is readable");
     let committed = || world.broker.offsets().committed(&group, &topic, QueueId(0)).map(|offset| offset.0);
     assert_eq!(committed(), Some(2), "progress does not move back by itself");
-    world.broker.offsets().reset(&group, &topic, QueueId(0), QueueOffset(0));
+    world.broker.send_group_to(&group, &topic, QueueId(0), QueueOffset(0));
     assert_eq!(show(world.pull(commit(3))), "Reset, next 0 of 0..3");
     assert_eq!(committed(), Some(0), "what the consumer said before it knew does not count");
     assert_eq!(world.look("orders", 0, 0), "found a b c, next 3 of 0..3");
+}
+
+#[test]
+fn a_waiting_pull_hears_of_a_reset_at_once_and_other_groups_wait_on() {
+    let world = World::new();
+    world.put("orders", 0, &[], "a");
+    let (group, topic) = (Group::stored("g"), TopicName::stored("orders"));
+    let other = PullInput { group: Group::stored("other"), ..waiting("orders", 0, 1, "*") };
+    let mut pull = pin!(world.broker.pull(waiting("orders", 0, 1, "*"), world.now()));
+    let mut other = pin!(world.broker.pull(other, world.now()));
+    let mut elsewhere = pin!(world.broker.pull(waiting("orders", 1, 0, "*"), world.now()));
+    assert!(poll(pull.as_mut()).is_pending() && poll(other.as_mut()).is_pending());
+    assert!(poll(elsewhere.as_mut()).is_pending());
+    world.broker.send_group_to(&group, &topic, QueueId(0), QueueOffset(0));
+    let Poll::Ready(pulled) = poll(pull.as_mut()) else { panic!("it was woken") };
+    assert_eq!(show(pulled), "Reset, next 0 of 0..1");
+    assert!(poll(other.as_mut()).is_pending() && poll(elsewhere.as_mut()).is_pending());
+    world.put("orders", 0, &[], "b");
+    let Poll::Ready(pulled) = poll(other.as_mut()) else { panic!("it was woken") };
+    assert_eq!(show(pulled), "found b, next 2 of 0..2", "it did not miss what came after");
+    assert_eq!(world.broker.waiting_pulls(), 1);
 }

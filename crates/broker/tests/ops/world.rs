@@ -137,6 +137,7 @@ impl World {
             }
             self.steps();
             self.store.flush_step();
+            self.store.reader_step();
             std::thread::yield_now();
         }
         panic!("the operation waits");
@@ -264,7 +265,7 @@ pub(crate) fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
         group: Group::stored("g"),
         topic: TopicName::stored(topic),
         queue: QueueId(queue),
-        from: QueueOffset(from),
+        from: Some(QueueOffset(from)),
         messages: 32,
         bytes: None,
         wait: None,

@@ -35,6 +35,9 @@ pub(crate) struct ServerArgs {
     /// Port of the broker; 0 takes a free one.
     #[arg(long, value_name = "N")]
     broker_port: Option<u16>,
+    /// Second port of the broker, for clients with the VIP channel; 0 does without [default: two below --broker-port].
+    #[arg(long, value_name = "N")]
+    fast_port: Option<u16>,
     /// Port of the gRPC face; it does not exist yet.
     #[arg(long, value_name = "N")]
     grpc_port: Option<u16>,
@@ -76,6 +79,7 @@ impl ServerArgs {
         for (name, port) in [
             ("namesrv_port", self.namesrv_port),
             ("broker_port", self.broker_port),
+            ("fast_port", self.fast_port),
             ("grpc_port", self.grpc_port),
             ("proxy_port", self.proxy_port),
             ("metrics_port", self.metrics_port),
@@ -111,6 +115,7 @@ struct BrokerNode {
     store_threads: Threads,
     running: Running,
     server: Server,
+    fast: Option<Server>,
     membership: Membership,
 }
 
@@ -167,6 +172,7 @@ impl Node {
         let faces = [
             ("namesrv", &self.namesrv.as_ref()),
             ("broker", &self.broker.as_ref().map(|broker| &broker.server)),
+            ("fast", &self.broker.as_ref().and_then(|broker| broker.fast.as_ref())),
         ];
         for (name, server) in faces {
             if let Some(server) = server {
@@ -207,6 +213,9 @@ impl Node {
         if let Some(broker) = self.broker {
             broker.membership.leave();
             broker.server.shutdown(self.drain);
+            if let Some(fast) = broker.fast {
+                fast.shutdown(self.drain);
+            }
             broker.running.close();
             drop(broker.broker);
             let mut threads = broker.store_threads;
@@ -251,25 +260,53 @@ fn start_broker(
     store.start(&mut store_threads)?;
     let running = broker.run()?;
     let address = SocketAddr::new(bind_ip(config, roles)?, config.node.broker_port);
-    let closed = broker.clone();
-    let on_close = Arc::new(move |connection| closed.connection_closed(connection));
-    let server = Server::bind(
-        address,
-        server_config(config, "broker"),
-        broker::routes(),
-        broker.clone(),
-        clock.clone(),
-        on_close,
-    )
-    .with_context(|| {
+    let server = listen_for(&broker, address, server_config(config, "broker"), clock).with_context(|| {
         format!("cannot listen on {address} for the broker; --broker-port 0 takes a free port")
     })?;
+    let fast = start_fast(config, &broker, server.local_addr(), clock)?;
     let mut namesrvs: Vec<String> = namesrv.iter().map(ToString::to_string).collect();
     namesrvs.extend(
         config.node.namesrv.split(';').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned),
     );
     let membership = Membership::join(broker.clone(), namesrvs, server.local_addr(), clock.clone())?;
-    Ok(BrokerNode { store, broker, store_threads, running, server, membership })
+    Ok(BrokerNode { store, broker, store_threads, running, server, fast, membership })
+}
+
+fn listen_for(
+    broker: &Arc<Broker>,
+    address: SocketAddr,
+    config: ServerConfig,
+    clock: &Arc<dyn Clock>,
+) -> std::io::Result<Server> {
+    let closed = broker.clone();
+    let on_close = Arc::new(move |connection| closed.connection_closed(connection));
+    Server::bind(address, config, broker::routes(), broker.clone(), clock.clone(), on_close)
+}
+
+/// Opens the broker's second port. Who asked for one gets it or no server; a broker that would merely have had one runs
+/// without it, so that a second broker beside the first still starts.
+fn start_fast(
+    config: &Config,
+    broker: &Arc<Broker>,
+    main: SocketAddr,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Server>> {
+    let Some(port) = config.node.fast_port() else { return Ok(None) };
+    let address = SocketAddr::new(main.ip(), port);
+    broker.also_reached_at(port, main.port());
+    match listen_for(broker, address, server_config(config, "fast"), clock) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if config.node.fast_port.is_none() => {
+            tracing::warn!(
+                %address, %error,
+                "no second port: clients with the VIP channel reach whoever listens there, or fail; fast_port = 0 does without"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot listen on {address}, the broker's second port; --fast-port 0 does without")
+        }),
+    }
 }
 
 fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<Store>> {

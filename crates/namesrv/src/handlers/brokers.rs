@@ -15,8 +15,9 @@ use protocol::route::{
 use remoting::{Ctx, Refusal, Reply};
 
 use crate::address;
+use crate::bodies;
 use crate::handlers::fitting;
-use crate::registration::{self, BodyRefused};
+use crate::registration;
 use crate::server::NameServer;
 use crate::table::{DEFAULT_LEASE, LEASE_MAX, RegisterRefused, Registration, Seat};
 
@@ -33,12 +34,6 @@ impl From<RegisterRefused> for Refusal {
                 Refusal::new(ResponseCode::SYSTEM_ERROR, refused.to_string())
             }
         }
-    }
-}
-
-impl From<BodyRefused> for Refusal {
-    fn from(refused: BodyRefused) -> Refusal {
-        Refusal::new(ResponseCode::SYSTEM_ERROR, refused.to_string())
     }
 }
 
@@ -105,7 +100,7 @@ pub(crate) async fn data_version(
     request: QueryDataVersion,
     body: Bytes,
 ) -> Result<Reply<QueryDataVersionReply>, Refusal> {
-    let offered: DataVersion = json::from_slice(&body).map_err(BodyRefused::Json)?;
+    let offered: DataVersion = bodies::VERSION.read(&body)?;
     let QueryDataVersion { cluster, address, broker, .. } = request;
     let known = server.change(ctx.now, |table| {
         table.heartbeat(&cluster, broker.as_str(), &address, ctx.now);

@@ -13,6 +13,7 @@ use protocol::route::{
 };
 use remoting::{Ctx, Refusal, Reply};
 
+use crate::bodies;
 use crate::config::ConfigRefused;
 use crate::handlers::fitting;
 use crate::kv::ChangeRefused;
@@ -96,7 +97,7 @@ pub(crate) async fn update_config(
     _: UpdateNameServerConfig,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    server.update_config(&body)?;
+    server.update_config(bodies::SETTINGS.admit(&body)?)?;
     Ok(Reply::ok(()))
 }
 

@@ -16,6 +16,7 @@ use protocol::route::{
 use remoting::{Ctx, Refusal, Reply};
 
 use crate::address;
+use crate::bodies;
 use crate::config::NameServerConfig;
 use crate::handlers::fitting;
 use crate::registration::queues;
@@ -115,9 +116,7 @@ pub(crate) async fn register_topic(
     request: RegisterTopic,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let route: TopicRouteData = json::from_slice(&body).map_err(|error| {
-        Refusal::new(ResponseCode::SYSTEM_ERROR, format!("the route cannot be read: {error}"))
-    })?;
+    let route: TopicRouteData = bodies::ROUTE.read(&body)?;
     let announced: Vec<_> = route.queue_datas.iter().map(queues).collect();
     let is_known = server.change(ctx.now, |table| table.register_topic(request.topic.as_str(), &announced));
     if !is_known && !announced.is_empty() {

@@ -17,7 +17,7 @@ use protocol::record::Record;
 use stdx::{Stop, Threads, Timestamp};
 
 use super::{Store, open};
-use crate::config::Durability;
+use crate::config::{Durability, RetentionConfig};
 use crate::disk::Space;
 use crate::error::AppendError;
 use crate::retention::{self, Decision, Oldest};
@@ -153,6 +153,15 @@ impl Store {
 
     /// Looks at the disk; refuses or takes appends again, and removes at most one segment. Returns true when it did.
     pub fn retain_step(&self) -> bool {
+        self.retain(&self.config.retention)
+    }
+
+    /// Removes at most one segment whose time is over, whatever the hour is: an operator asks for it.
+    pub fn retain_on_demand(&self) -> bool {
+        self.retain(&RetentionConfig { delete_when: Vec::new(), ..self.config.retention.clone() })
+    }
+
+    fn retain(&self, rules: &RetentionConfig) -> bool {
         if self.health.poisoned().is_some() {
             return false;
         }
@@ -162,7 +171,7 @@ impl Store {
         let Some(oldest) = self.oldest(&mut upkeep) else { return false };
         let floor = self.unread_floor.load(Ordering::Acquire);
         let now = self.clock.now();
-        match retention::decide(&self.config.retention, now, space.used_ratio(), oldest, floor) {
+        match retention::decide(rules, now, space.used_ratio(), oldest, floor) {
             Decision::Keep | Decision::Unread => false,
             Decision::Expired | Decision::MakeRoom if oldest.end > upkeep.saved => false,
             Decision::Expired | Decision::MakeRoom => self.remove_oldest(&mut upkeep, oldest.end),

@@ -13,7 +13,7 @@ use protocol::json;
 use remoting::{Ctx, Refusal, Reply};
 
 use super::show;
-use crate::Broker;
+use crate::{Broker, bodies};
 
 pub(crate) async fn change_settings(
     broker: Arc<Broker>,
@@ -22,7 +22,7 @@ pub(crate) async fn change_settings(
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
     tracing::info!(peer = %ctx.peer, "settings are to be changed");
-    broker.change_settings(&String::from_utf8_lossy(&body), ctx.now)?;
+    broker.change_settings(&bodies::SETTINGS.text(&body)?, ctx.now)?;
     broker.announced(ctx.now).await;
     Ok(Reply::ok(()))
 }
@@ -44,7 +44,7 @@ pub(crate) async fn runtime(
     _request: GetBrokerRuntimeInfo,
     _body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    show((), &KVTable { table: broker.runtime(ctx.now) })
+    show((), &KVTable { table: broker.runtime(ctx.now).await })
 }
 
 pub(crate) async fn figure(

@@ -15,9 +15,8 @@ use remoting::{Ctx, Refusal, Reply};
 use serde::Serialize;
 
 use super::{page, show};
-use crate::Broker;
-use crate::handlers::read_body;
 use crate::refusal::append;
+use crate::{Broker, bodies};
 
 /// The bit of what is forbidden that stands for reading.
 const READING: i32 = 1 << 2;
@@ -28,7 +27,7 @@ pub(crate) async fn set_group(
     _request: UpdateAndCreateSubscriptionGroup,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let config: SubscriptionGroupConfig = read_body(&body)?;
+    let config: SubscriptionGroupConfig = bodies::GROUP.read(&body)?;
     tracing::info!(group = %config.group_name, peer = %ctx.peer, "group is to be set");
     broker.set_group(&config, ctx.now)?;
     Ok(Reply::ok(()))
@@ -40,7 +39,7 @@ pub(crate) async fn set_groups(
     _request: UpdateAndCreateSubscriptionGroupList,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let list: SubscriptionGroupList = read_body(&body)?;
+    let list: SubscriptionGroupList = bodies::GROUPS.read(&body)?;
     tracing::info!(groups = list.group_config_list.len(), peer = %ctx.peer, "groups are to be set");
     broker.set_groups(&list.group_config_list, ctx.now)?;
     Ok(Reply::ok(()))

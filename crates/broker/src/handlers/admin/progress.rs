@@ -41,7 +41,7 @@ pub(crate) async fn broker_consume_stats(
     let overview = broker.consume_overview(request.order, ctx.now);
     let entry = |(group, stats)| BTreeMap::from([(group, stats)]);
     let body = ConsumeStatsList {
-        broker_addr: Some(ctx.local.to_string()),
+        broker_addr: Some(broker.address(ctx.local).to_string()),
         consume_stats_list: overview.groups.into_iter().map(entry).collect(),
         total_diff: overview.behind,
         total_inflight_diff: overview.in_flight,

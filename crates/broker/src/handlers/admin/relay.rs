@@ -72,7 +72,7 @@ pub(crate) async fn consume_directly(
     let mut question = request;
     let asked = &mut question.0;
     let id = asked.message_id.clone().unwrap_or_default();
-    let record = broker.record_by_id(&id)?;
+    let record = broker.record_by_id(&id).await?;
     asked.broker = Some(ByteStr::from(broker.config().identity.name.clone()));
     (asked.topic_sys_flag, asked.group_sys_flag) = broker.flags(asked.topic.as_ref(), &asked.group);
     let (group, client) = (asked.group.clone(), asked.client.clone().unwrap_or_default());

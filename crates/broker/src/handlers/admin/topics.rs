@@ -17,11 +17,10 @@ use protocol::query::QueryConsumeQueue;
 use remoting::{Ctx, Refusal, Reply};
 
 use super::{page, show};
-use crate::Broker;
-use crate::handlers::read_body;
 use crate::ops::admin::attributes::Changes;
 use crate::ops::admin::queue::EntriesInput;
 use crate::ops::admin::topics::{SetTopicRefused, TopicInput};
+use crate::{Broker, bodies};
 
 pub(crate) async fn set_topic(
     broker: Arc<Broker>,
@@ -57,7 +56,7 @@ pub(crate) async fn set_topics(
     _request: UpdateAndCreateTopicList,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let list: CreateTopicListRequestBody = read_body(&body)?;
+    let list: CreateTopicListRequestBody = bodies::TOPICS.read(&body)?;
     tracing::info!(topics = list.topic_config_list.len(), peer = %ctx.peer, "topics are to be set");
     let input = |config: TopicConfig| {
         let attributes = Changes::of_table(&config.attributes)?;
@@ -133,7 +132,7 @@ pub(crate) async fn topics_of_group(
     _body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
     let topic_list = broker.offsets().topics_of(&request.group).into_iter().collect();
-    show((), &TopicList { broker_addr: Some(ctx.local.to_string()), topic_list })
+    show((), &TopicList { broker_addr: Some(broker.address(ctx.local).to_string()), topic_list })
 }
 
 pub(crate) async fn system_topics(

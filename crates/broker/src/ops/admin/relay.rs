@@ -111,9 +111,9 @@ impl Broker {
     }
 
     /// The record of a message by the id that tells its place in the log.
-    pub(crate) fn record_by_id(&self, id: &ByteStr) -> Result<Bytes, MemberRefused> {
+    pub(crate) async fn record_by_id(&self, id: &ByteStr) -> Result<Bytes, MemberRefused> {
         let place = OffsetId::parse(id)?;
-        self.store.record_at(place.offset)?.ok_or_else(|| MemberRefused::NotThere { id: id.clone() })
+        self.store.record(place.offset).await?.ok_or_else(|| MemberRefused::NotThere { id: id.clone() })
     }
 
     /// The flags of a topic and of a group, for a client that is asked to consume.

@@ -15,14 +15,14 @@ use protocol::body::{
 };
 use protocol::frame::Language;
 use protocol::json::{self, ObjectMap};
-use protocol::names::{Group, QueueId, QueueOffset, TopicName};
+use protocol::names::{Group, QueueId, QueueKey, QueueOffset, TopicName};
 use stdx::Timestamp;
 use store::Boundary;
 
 use super::relay::MemberRefused;
-use crate::Broker;
 use crate::groups::GroupRefused;
 use crate::topics::{Topic, TopicRefused};
+use crate::{Broker, bodies};
 
 /// How long a member may take to say where it stands.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -85,12 +85,19 @@ impl Broker {
             self.group(&input.group)?;
             let targets = self.reset_targets(input, &topic)?;
             for (queue, offset) in &targets {
-                self.offsets.reset(&input.group, &input.topic, *queue, *offset);
+                self.send_group_to(&input.group, &input.topic, *queue, *offset);
             }
             tracing::info!(group = %input.group, topic = %input.topic, queues = targets.len(), "group moved");
             return Ok(self.places(&input.topic, targets));
         }
         self.tell_to_move(input, &topic)
+    }
+
+    /// Puts a group's queue at `offset`. A consumer that waits for a message there is told at once, any other with its
+    /// next pull; until then its commits do not count.
+    pub fn send_group_to(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
+        self.offsets.reset(group, topic, queue, offset);
+        self.arrivals.release(&QueueKey { topic: topic.clone(), queue });
     }
 
     fn reset_targets(
@@ -191,7 +198,7 @@ impl Broker {
             let name = session.client.to_string();
             let told = answer.and_then(|answer| answer.ok()).map_err(|error| error.to_string());
             let told = told.and_then(|(_, body)| {
-                json::from_slice::<GetConsumerStatusBody>(&body).map_err(|error| error.to_string())
+                bodies::STATUS.read::<GetConsumerStatusBody>(&body).map_err(|error| error.to_string())
             });
             match told {
                 Ok(told) => drop(status.consumer_table.insert(name, told.message_queue_table)),

@@ -40,11 +40,13 @@ const SPANS: [usize; 3] = [10, 60, 600];
 
 impl Broker {
     /// What this broker measures, name by name.
-    pub(crate) fn runtime(&self, now: Timestamp) -> Table {
+    pub(crate) async fn runtime(&self, now: Timestamp) -> Table {
+        let earliest = self.earliest().await;
         let mut table = Table::new();
         self.put_identity(&mut table, now);
         self.put_traffic(&mut table);
         self.put_store(&mut table);
+        put(&mut table, "earliestMessageTimeStamp", earliest.map_or(-1, |at| at.0));
         self.put_delays(&mut table);
         put_absent(&mut table);
         table
@@ -98,7 +100,6 @@ impl Broker {
         put(table, "commitLogMaxOffset", usage.log.1);
         put(table, "dispatchBehindBytes", marks.written.get().saturating_sub(marks.dispatched.get()));
         put(table, "remainHowManyDataToFlush", bytes(unflushed));
-        put(table, "earliestMessageTimeStamp", self.earliest().map_or(-1, |at| at.0));
         let (total, free) = usage.disk.map_or((0, 0), |disk| (disk.total, disk.free));
         let used = usage.disk.map_or(0.0, |disk| disk.used_ratio());
         put(table, "commitLogDiskRatio", decimal(used));
@@ -108,9 +109,9 @@ impl Broker {
     }
 
     /// When the first record that is kept was stored.
-    fn earliest(&self) -> Option<Timestamp> {
+    async fn earliest(&self) -> Option<Timestamp> {
         let start = LogOffset(self.store.watermarks().start.get());
-        let record = self.store.record_at(start).ok()??;
+        let record = self.store.record(start).await.ok()??;
         Record::parse(&record).ok().map(|record| record.stored_at())
     }
 

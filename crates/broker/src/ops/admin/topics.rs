@@ -88,7 +88,8 @@ impl Broker {
         inputs.iter().try_for_each(|input| self.set_topic(input, now))
     }
 
-    /// Waits a moment until the name servers know the topics as they are now, so that whoever made one finds it.
+    /// Waits a moment until the name servers know the topics as they are now, so that whoever made one finds it. A name
+    /// server that does not answer holds up nobody for longer.
     pub(crate) async fn announced(&self, now: Timestamp) {
         let heard = self.audience.reached(self.topics.changed().get());
         if deadline(&self.clock, now + ANNOUNCED, heard).await.is_none() {

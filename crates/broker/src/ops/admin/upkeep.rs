@@ -8,9 +8,9 @@ use crate::Broker;
 const SEGMENTS_MAX: usize = 64;
 
 impl Broker {
-    /// Removes segments that are past their time, as far as the hours and the paces of the configuration allow it now.
+    /// Removes segments that are past their time, whatever the hour is, as in Apache.
     pub(crate) fn retain(&self) -> usize {
-        let removed = (0..SEGMENTS_MAX).take_while(|_| self.store.retain_step()).count();
+        let removed = (0..SEGMENTS_MAX).take_while(|_| self.store.retain_on_demand()).count();
         tracing::info!(removed, "segments looked through on demand");
         removed
     }

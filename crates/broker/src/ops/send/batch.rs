@@ -45,7 +45,8 @@ impl Broker {
             unique: whole.unique.map(|id| input.properties.slice_ref(id)),
             settled: Settled::Done,
         };
-        Ok(Stored { sent, end: appended.end, patience: self.patience(whole.wait) })
+        let patience = self.patience(whole.wait);
+        Ok(Stored { sent, end: appended.end, patience, made_topic: false })
     }
 
     fn letters<'a>(
