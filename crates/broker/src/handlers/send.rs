@@ -20,44 +20,37 @@ use crate::topics::Template;
 /// Set in the flags of a topic that clients of a unit send to.
 const UNIT: i32 = 0x1;
 
-pub(crate) async fn send_message(
-    broker: Arc<Broker>,
-    ctx: Ctx,
-    request: SendMessage,
-    body: Bytes,
-) -> Result<Reply<SendReply>, Refusal> {
-    send(broker, ctx, request.0, body).await
+pub(crate) fn send_message(broker: Arc<Broker>, ctx: Ctx, request: SendMessage, body: Bytes) -> impl Answer {
+    send(broker, ctx, request.0, body)
 }
 
-pub(crate) async fn send_message_v2(
+pub(crate) fn send_message_v2(
     broker: Arc<Broker>,
     ctx: Ctx,
     request: SendMessageV2,
     body: Bytes,
-) -> Result<Reply<SendReply>, Refusal> {
-    send(broker, ctx, request.0, body).await
+) -> impl Answer {
+    send(broker, ctx, request.0, body)
 }
 
-pub(crate) async fn send_batch(
+pub(crate) fn send_batch(
     broker: Arc<Broker>,
     ctx: Ctx,
     request: SendBatchMessage,
     body: Bytes,
-) -> Result<Reply<SendReply>, Refusal> {
-    send(broker, ctx, SendHeader { batch: true, ..request.0 }, body).await
+) -> impl Answer {
+    send(broker, ctx, SendHeader { batch: true, ..request.0 }, body)
 }
 
-async fn send(
-    broker: Arc<Broker>,
-    ctx: Ctx,
-    header: SendHeader,
-    body: Bytes,
-) -> Result<Reply<SendReply>, Refusal> {
-    let now = ctx.now;
+/// The future of an answer to a send.
+pub(crate) trait Answer: Future<Output = Result<Reply<SendReply>, Refusal>> + Send + 'static {}
+
+impl<T: Future<Output = Result<Reply<SendReply>, Refusal>> + Send + 'static> Answer for T {}
+
+fn send(broker: Arc<Broker>, ctx: Ctx, header: SendHeader, body: Bytes) -> impl Answer {
     let input = from_wire(header, body, &ctx, &broker);
-    drop(ctx);
-    let sent = broker.send(input, now).await?;
-    Ok(to_wire(sent, &broker))
+    let sent = broker.send(input, ctx.now);
+    async move { Ok(to_wire(sent.await?, &broker)) }
 }
 
 fn from_wire(header: SendHeader, body: Bytes, ctx: &Ctx, broker: &Broker) -> SendInput {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sending: from what a producer asks to a stored message. Called by the faces of 10, 310 and 320, later by others.
-//! The story is `Broker::send`: topic, check, plan, append, settled. It waits once, for the promised durability; the
+//! The story is `Broker::send`: topic, check, plan, append, settle. It waits once, for the promised durability; the
 //! message that made a topic also for the name servers to know it, so that whoever was answered finds the topic.
 //! Never answers a client; a message that is stored is never reported as refused.
 
@@ -10,6 +10,7 @@ mod plan;
 mod stamp;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -168,6 +169,8 @@ struct Stored {
     sent: Sent,
     /// What to wait for, and for how long; `None` when the producer does not.
     end: LogOffset,
+    /// When they were put there.
+    stored_at: Timestamp,
     patience: Option<Duration>,
     /// A topic was made on the way.
     made_topic: bool,
@@ -183,32 +186,46 @@ struct Place {
 }
 
 impl Broker {
-    /// Stores messages and returns once the promised durability holds, or says why not.
-    pub async fn send(&self, input: SendInput, now: Timestamp) -> Result<Sent, SendRefused> {
+    /// Stores messages; the future resolves once the promised durability holds, or says why they were not stored.
+    /// All but the waiting is done when this returns: a future that carried the request along would be many times as
+    /// large, and every send would move it about.
+    pub fn send(
+        self: &Arc<Broker>,
+        input: SendInput,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Sent, SendRefused>> + Send + use<> {
+        let stored = self.put(input, now);
+        let broker = self.clone();
+        async move { Ok(broker.settle(stored?, now).await) }
+    }
+
+    /// Puts messages into the log.
+    fn put(&self, input: SendInput, now: Timestamp) -> Result<Stored, SendRefused> {
         let Found { topic, is_new } =
             self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
         check(&input, &topic, &self.config())?;
-        let stored = match input.batch {
+        let mut stored = match input.batch {
             false => self.store_one(&input, &topic, now)?,
             true => self.store_batch(&input, &topic, now)?,
         };
-        drop((input, topic));
+        stored.made_topic |= is_new;
         self.dispatch_at_once(stored.end);
-        let made_topic = is_new || stored.made_topic;
-        let sent = self.settle(stored, now).await;
-        self.rates.send_took(self.clock.now().since(now));
+        Ok(stored)
+    }
+
+    /// Waits for the promised durability, if the producer does, and for the topic to be known, if it is new.
+    async fn settle(&self, stored: Stored, now: Timestamp) -> Sent {
+        let Stored { mut sent, end, stored_at, patience, made_topic } = stored;
+        let is_done = self.store.watermarks().gate.get() >= end.0;
+        if let Some(patience) = patience.filter(|_| !is_done) {
+            sent.settled = self.store.settled(end, now + patience).await;
+            self.rates.send_took(self.clock.now().since(now));
+        } else {
+            self.rates.send_took(stored_at.since(now));
+        }
         if made_topic {
             // Apart from the future of every send, which it would make larger.
             Box::pin(self.announced(now)).await;
-        }
-        Ok(sent)
-    }
-
-    /// Waits for the promised durability, if the producer does.
-    async fn settle(&self, stored: Stored, now: Timestamp) -> Sent {
-        let Stored { mut sent, end, patience, .. } = stored;
-        if let Some(patience) = patience {
-            sent.settled = self.store.settled(end, now + patience).await;
         }
         sent
     }
@@ -240,7 +257,8 @@ impl Broker {
             settled: Settled::Done,
         };
         let patience = self.patience(said.wait);
-        Ok(Stored { sent, end: appended.end, patience, made_topic: place.is_new })
+        let (end, stored_at) = (appended.end, appended.stored_at);
+        Ok(Stored { sent, end, stored_at, patience, made_topic: place.is_new })
     }
 
     fn count_sent(&self, topic: &Topic, messages: usize, appended: &Appended, now: Timestamp) {

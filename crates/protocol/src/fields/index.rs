@@ -70,8 +70,7 @@ impl Index {
         u16::try_from(text.len()).ok()?;
         let mut at = usual(text, start, b"{\"")?;
         for (span, count) in self.spans.iter_mut().zip(1..) {
-            let name_end = at.wrapping_add(plain_prefix(text.get(at..)?));
-            let value_at = usual(text, name_end, b"\":\"")?;
+            let (name_end, value_at) = usual_name(text, at)?;
             let (value_end, shrunk) = usual_value(text, value_at)?;
             let len = value_end.wrapping_sub(value_at);
             *span = Span {
@@ -125,6 +124,19 @@ impl Index {
 #[inline(always)]
 fn usual<const N: usize>(text: &[u8], at: usize, wanted: &[u8; N]) -> Option<usize> {
     (text.get(at..)?.first_chunk::<N>()? == wanted).then_some(at.wrapping_add(N))
+}
+
+/// Where the name that begins at `at` ends, and where its value begins. Sends have names of one letter.
+#[inline(always)]
+fn usual_name(text: &[u8], at: usize) -> Option<(usize, usize)> {
+    let end = at.wrapping_add(1);
+    if let Some(value_at) = usual(text, end, b"\":\"")
+        && text.get(at).is_some_and(u8::is_ascii_alphanumeric)
+    {
+        return Some((end, value_at));
+    }
+    let end = at.wrapping_add(plain_prefix(text.get(at..)?));
+    Some((end, usual(text, end, b"\":\"")?))
 }
 
 /// The place behind the text that begins at `at`, and by how much its escapes are longer than what they stand for.

@@ -239,7 +239,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn usual_integer(&mut self) -> Option<i32> {
         let rest = self.rest();
         let mut sum = 0_i32;
-        for (index, byte) in rest.iter().take(10).enumerate() {
+        for (index, byte) in rest.iter().take(11).enumerate() {
             let digit = byte.wrapping_sub(b'0');
             if digit > 9 {
                 // a first zero stands alone
