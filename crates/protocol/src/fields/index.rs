@@ -4,7 +4,7 @@
 //! Invariant: a header with more fields than fit, or longer than 16 bits reach, has no index and is scanned again.
 
 use super::binary_text;
-use super::scan::{Quoted, Scanner, Value, escape, plain_prefix};
+use super::scan::{Quoted, Scanner, Value, escape, plain_prefix, usual};
 use crate::request::DecodeError;
 
 /// Sends and pulls of every SDK have fewer fields.
@@ -45,12 +45,7 @@ impl Index {
     pub(crate) fn json(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
         let start = scanner.at();
         (self.count, self.whole) = (0, true);
-        if self.usual_json(scanner).is_some() {
-            return Ok(());
-        }
-        scanner.go_to(start);
         let mut first = true;
-        (self.count, self.whole) = (0, true);
         scanner.take(b'{', "extFields is not an object")?;
         while let Some(name) = scanner.member(std::mem::take(&mut first))? {
             if let Value::Text(value) | Value::Bare(value) = scanner.value()? {
@@ -60,12 +55,10 @@ impl Index {
         Ok(())
     }
 
-    /// The object as every SDK writes it: no white space, nothing but texts, names without escapes, and few enough of
-    /// them. `None` when it is any different; then nothing that was done counts. Works on places alone, because this is
-    /// the larger part of what a header costs.
-    fn usual_json(&mut self, scanner: &mut Scanner<'_>) -> Option<()> {
-        let text = scanner.text();
-        let start = scanner.at();
+    /// The object at `start` as every SDK writes it: no white space, nothing but texts, names without escapes, and few
+    /// enough of them. Returns the place behind it; `None` when it is any different, and then nothing that was done
+    /// counts. Works on places alone, because this is the larger part of what a header costs.
+    pub(crate) fn usual_json(&mut self, text: &[u8], start: usize) -> Option<usize> {
         // nothing lies further from the start than 16 bits reach
         u16::try_from(text.len()).ok()?;
         let mut at = usual(text, start, b"{\"")?;
@@ -83,9 +76,8 @@ impl Index {
             match usual(text, value_end, b"\",\"") {
                 Some(next) => at = next,
                 None => {
-                    self.count = count;
-                    scanner.go_to(usual(text, value_end, b"\"}")?);
-                    return Some(());
+                    (self.count, self.whole) = (count, true);
+                    return usual(text, value_end, b"\"}");
                 }
             }
         }
@@ -118,12 +110,6 @@ impl Index {
             _ => self.whole = false,
         }
     }
-}
-
-/// The place behind `wanted`, if it stands at `at`.
-#[inline(always)]
-fn usual<const N: usize>(text: &[u8], at: usize, wanted: &[u8; N]) -> Option<usize> {
-    (text.get(at..)?.first_chunk::<N>()? == wanted).then_some(at.wrapping_add(N))
 }
 
 /// Where the name that begins at `at` ends, and where its value begins. Sends have names of one letter.

@@ -224,37 +224,6 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The whole text.
-    pub(crate) fn text(&self) -> &'a [u8] {
-        self.text.as_bytes()
-    }
-
-    /// Goes on at another place.
-    pub(crate) fn go_to(&mut self, at: usize) {
-        self.at = at;
-    }
-
-    /// The integer under the scanner; what is no plain one is left for `value` to judge.
-    #[inline(always)]
-    pub(crate) fn usual_integer(&mut self) -> Option<i32> {
-        let rest = self.rest();
-        let mut sum = 0_i32;
-        for (index, byte) in rest.iter().take(11).enumerate() {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                // a first zero stands alone
-                let plain = index == 1 || index > 1 && rest.first() != Some(&b'0');
-                if !plain || !matches!(byte, b',' | b'}') {
-                    return None;
-                }
-                self.step(index);
-                return Some(sum);
-            }
-            sum = sum.checked_mul(10)?.checked_add(i32::from(digit))?;
-        }
-        None
-    }
-
     fn scalar(&mut self) -> Result<Quoted<'a>, DecodeError> {
         let from = self.at;
         let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
@@ -378,6 +347,12 @@ pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
     }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     plain.saturating_add(rest.iter().position(is_special).unwrap_or(rest.len()))
+}
+
+/// The place behind `wanted`, if just that stands at `at`.
+#[inline(always)]
+pub(crate) fn usual<const N: usize>(text: &[u8], at: usize, wanted: &[u8; N]) -> Option<usize> {
+    (text.get(at..)?.first_chunk::<N>()? == wanted).then_some(at.wrapping_add(N))
 }
 
 /// The number grammar of JSON.
