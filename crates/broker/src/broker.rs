@@ -182,7 +182,8 @@ impl Broker {
 
     /// Saves what is kept in memory. Called when the loops have ended.
     pub(crate) fn close(&self) {
-        self.delay.save(&self.store);
+        // Whatever else is lost now, a store that closes makes the log lasting from its start.
+        self.delay.save(&self.store, u64::MAX);
         if let Err(error) = self.offsets.persist(&self.store) {
             tracing::error!(%error, "consumer progress of the last moments could not be saved");
         }

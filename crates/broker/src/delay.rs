@@ -3,8 +3,8 @@
 //! `lanes` and `levels`; `step` runs in a loop of its own. The progress of each level is a fact of the log.
 //!
 //! Invariants: nothing is delivered before its store time plus its level's time; progress is noted after the
-//! delivery is in the log, so a killed process delivers again rather than not at all; a full disk or a busy store
-//! postpones, it never skips.
+//! delivery is as lasting as was promised, so a process that ends delivers again rather than not at all; a full disk
+//! or a busy store postpones, it never skips.
 
 mod lanes;
 mod levels;
@@ -30,6 +30,8 @@ const TOGETHER: usize = 64;
 const TOGETHER_BYTES: usize = 1 << 20;
 /// How long to leave a store alone that could not read or write.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait for deliveries to become lasting before progress is noted.
+const SETTLING: Duration = Duration::from_millis(20);
 
 /// The delivery of delayed messages.
 pub(crate) struct Delay {
@@ -41,8 +43,8 @@ pub(crate) struct Delay {
 
 struct State {
     lanes: Lanes,
-    /// Lanes whose position is not yet a fact.
-    unsaved: Vec<bool>,
+    /// Lanes whose position is not yet a fact, with where their last delivery ends in the log.
+    unsaved: Vec<Option<LogOffset>>,
 }
 
 /// A delayed message that is due, ready to store.
@@ -73,7 +75,7 @@ impl Delay {
         // A table that became shorter leaves queues behind, with messages in them.
         let used = store.queues_of(SCHEDULE_TOPIC).iter().map(|queue| queue.key().queue.0 as usize + 1).max();
         let lanes = Lanes::new((0..levels.count().max(used.unwrap_or(0))).map(position));
-        let unsaved = vec![false; lanes.len()];
+        let unsaved = vec![None; lanes.len()];
         Delay { levels, state: Mutex::new(State { lanes, unsaved }), alarm: Watermark::default() }
     }
 
@@ -108,8 +110,10 @@ impl Delay {
                 return Wake::At(now + PAUSE);
             }
         }
-        self.save(store);
-        match self.state.lock().lanes.next_due() {
+        self.save(store, store.watermarks().gate.get());
+        let state = self.state.lock();
+        let unsaved = state.unsaved.iter().any(Option::is_some).then(|| now + SETTLING);
+        match state.lanes.next_due().into_iter().chain(unsaved).min() {
             None => Wake::Idle,
             Some(due) if due <= now => Wake::Now,
             Some(due) => Wake::At(due),
@@ -131,11 +135,11 @@ impl Delay {
         // What retention took is gone; it was there for at least the reserved time, far longer than any level.
         let from = position.max(queue.first());
         let Seen { due, next, head } = self.look(lane, &queue, from, store, topics, now)?;
-        deliver(&due, store)?;
+        let end = deliver(&due, store)?;
         let mut state = self.state.lock();
         if next > position {
             state.lanes.advance(lane, next);
-            state.unsaved[lane] = true;
+            state.unsaved[lane] = Some(end.or(state.unsaved[lane]).unwrap_or_default());
         }
         state.lanes.saw(lane, head);
         // A message that arrived between the look and this line would otherwise wait for the next one.
@@ -157,6 +161,9 @@ impl Delay {
     ) -> Result<Seen, DeliverError> {
         let mut seen = Seen { due: Vec::new(), next: from, head: Head::Empty };
         let mut bytes = 0;
+        // What is delivered together has to fit one append, with topics that may be longer than the one it waits in.
+        let config = store.config();
+        let room = (config.stage_size as u64).min(config.segment_size) as usize / 2;
         for entry in store.entries(queue, from, TOGETHER) {
             let Entry { log, .. } = entry;
             let raw = if entry.is_hole() { None } else { store.record_at(log)? };
@@ -172,7 +179,7 @@ impl Delay {
                 return Ok(seen);
             }
             bytes += raw.len();
-            if bytes > TOGETHER_BYTES && !seen.due.is_empty() {
+            if bytes > TOGETHER_BYTES.min(room) && !seen.due.is_empty() {
                 break;
             }
             seen.due.extend(destination(&record, store, topics).map(|(queue, properties)| Due {
@@ -188,10 +195,12 @@ impl Delay {
         Ok(seen)
     }
 
-    /// Makes positions facts. One that cannot be saved now is saved later; until then a restart delivers again.
-    pub(crate) fn save(&self, store: &Store) {
+    /// Makes positions facts whose deliveries end below `upto`: one that outlived its deliveries would skip them.
+    /// One that cannot be saved now is saved later; until then a restart delivers again.
+    pub(crate) fn save(&self, store: &Store, upto: u64) {
         let mut state = self.state.lock();
-        let lanes: Vec<usize> = (0..state.unsaved.len()).filter(|lane| state.unsaved[*lane]).collect();
+        let is_ready = |lane: &usize| state.unsaved[*lane].is_some_and(|end| end.0 <= upto);
+        let lanes: Vec<usize> = (0..state.unsaved.len()).filter(is_ready).collect();
         let change = |lane: &usize| FactChange {
             kind: facts::DELAY,
             key: facts::queue_key(QueueId(*lane as u32)),
@@ -202,7 +211,7 @@ impl Delay {
             return;
         }
         match store.put_facts(&changes) {
-            Ok(_) => lanes.into_iter().for_each(|lane| state.unsaved[lane] = false),
+            Ok(_) => lanes.into_iter().for_each(|lane| state.unsaved[lane] = None),
             Err(error) => tracing::warn!(%error, "the progress of delayed messages could not be saved yet"),
         }
     }
@@ -236,8 +245,8 @@ fn destination(record: &Record<'_>, store: &Store, topics: &Topics) -> Option<(Q
     Some((queue, out.as_str().to_owned()))
 }
 
-/// Appends due messages to their real queues, all or none.
-fn deliver(due: &[Due], store: &Store) -> Result<(), DeliverError> {
+/// Appends due messages to their real queues, all or none. Returns where they end in the log, if there are any.
+fn deliver(due: &[Due], store: &Store) -> Result<Option<LogOffset>, DeliverError> {
     let mut drafts = Vec::with_capacity(due.len());
     for Due { queue, properties, record } in due {
         let record = Record::parse(record).map_err(|_| DeliverError::Damaged { at: LogOffset(0) })?;
@@ -256,8 +265,8 @@ fn deliver(due: &[Due], store: &Store) -> Result<(), DeliverError> {
         };
         drafts.push(Draft { queue, message });
     }
-    if !drafts.is_empty() {
-        store.append(&drafts)?;
+    if drafts.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(store.append(&drafts)?.end))
 }

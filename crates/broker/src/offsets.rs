@@ -175,12 +175,22 @@ impl Offsets {
         let groups: Vec<(Group, Arc<Topics>)> =
             self.groups.read().iter().map(|(group, topics)| (group.clone(), topics.clone())).collect();
         let mut gone = Vec::new();
+        let mut taken = Vec::new();
         for (group, topics) in groups {
-            if topics.lock().remove(topic).is_some() {
+            let progress = topics.lock().remove(topic);
+            if let Some(progress) = progress {
                 gone.push(removal(&group, topic));
+                taken.push((topics, progress));
             }
         }
-        put(store, gone)
+        let outcome = put(store, gone);
+        if outcome.is_err() {
+            // Forgotten here and kept in the log, it would be back after a restart, however often it is removed.
+            for (topics, progress) in taken {
+                topics.lock().entry(topic.detached()).or_insert(progress);
+            }
+        }
+        outcome
     }
 
     /// Makes all progress since the last call part of the log; returns how many rows that were.

@@ -2,7 +2,7 @@
 //! What a broker can do, one file an operation and one `impl Broker` in each. Domain types in and out: faces translate.
 //! No operation names a runtime; each may be dropped where it waits.
 
-pub(crate) mod admin;
+pub mod admin;
 pub mod heartbeat;
 pub mod lock;
 pub mod offset;

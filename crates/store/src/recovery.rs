@@ -129,23 +129,24 @@ impl Ground<'_> {
         Ok(end)
     }
 
-    /// Walks the log from `from` and gives each record to `apply`. `known_end` is where a log that lost nothing
+    /// Walks the log from `from` and gives each record to `apply`, with whether damage was passed before. `known_end` is where a log that lost nothing
     /// ends. Returns the end and the store time of the last record.
     pub(crate) fn walk<E: From<io::Error>>(
         &self,
         from: u64,
         known_end: Option<u64>,
         opened: &mut Opened,
-        mut apply: impl FnMut(&Record<'_>, LogOffset) -> Result<(), E>,
+        mut apply: impl FnMut(&Record<'_>, LogOffset, bool) -> Result<(), E>,
     ) -> Result<(u64, Timestamp), E> {
         let mut reader = Reader::new(self);
         let limit = known_end.unwrap_or(u64::MAX).min(self.end());
         let mut at = from;
         let mut last_stored = Timestamp(0);
+        let mut is_torn = !opened.damaged.is_empty();
         while at < limit {
             match reader.at(at)? {
                 Found::Record(record) => {
-                    apply(&record, LogOffset(at))?;
+                    apply(&record, LogOffset(at), is_torn)?;
                     last_stored = last_stored.max(record.stored_at());
                     opened.replayed += 1;
                     at += record.len() as u64;
@@ -154,6 +155,7 @@ impl Ground<'_> {
                 Found::Nothing => match find_record(self, at + 1, limit)? {
                     Some(next) => {
                         opened.damaged.push(self.set_aside(at, next)?);
+                        is_torn = true;
                         at = next;
                     }
                     None => break,
@@ -226,6 +228,31 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
+/// What a disk writes at once or not at all.
+const SECTOR: u64 = 512;
+
+/// True when some of what stands behind the body was never written. The checksum covers the body only: after a power
+/// cut, topic and properties may be missing from a record whose body is there. Both are text: it does not end with a
+/// zero, and never has a sector of them.
+fn lacks_text(record: &Record<'_>, at: u64) -> bool {
+    // A record without properties ends with their length: two zeros.
+    let text_end = record.len() - if record.properties().is_empty() { 2 } else { 0 };
+    let text = record.topic().len() + record.properties().len() + 2;
+    let (mut from, end) = (at + (record.len() - text) as u64, at + text_end as u64);
+    if record.raw()[text_end - 1] == 0 {
+        return true;
+    }
+    while from < end {
+        let to = end.min((from / SECTOR + 1) * SECTOR);
+        let piece = &record.raw()[(from - at) as usize..(to - at) as usize];
+        if from % SECTOR == 0 && piece.iter().all(|byte| *byte == 0) {
+            return true;
+        }
+        from = to;
+    }
+    false
+}
+
 /// Reads a log from front to back through one buffer.
 pub(crate) struct Reader<'a> {
     ground: &'a Ground<'a>,
@@ -240,7 +267,7 @@ impl<'a> Reader<'a> {
         Reader { ground, current: None, start: 0, bytes: Vec::new() }
     }
 
-    /// Looks at `at`: a record counts only if it is whole, unharmed and knows that this is its place.
+    /// Looks at `at`: a record counts only if it is whole, unharmed, and knows that this is its place.
     pub(crate) fn at(&mut self, at: u64) -> io::Result<Found<'_>> {
         let Some(segment_end) = self.fill(at, record::MIN_LEN)? else { return Ok(Found::Nothing) };
         let room = segment_end - at;
@@ -251,8 +278,11 @@ impl<'a> Reader<'a> {
         if (record::MIN_LEN..=record::MAX_LEN).contains(&size) && size as u64 <= room {
             self.fill(at, size)?;
         }
+        let in_file = self.current.as_ref().map_or(0, |(segment, _)| at - segment.base);
+        let is_whole =
+            |record: &Record<'_>| crate::dispatch::check(record, at).is_ok() && !lacks_text(record, in_file);
         Ok(match record::scan(self.rest(at)) {
-            Scan::Record(record) if crate::dispatch::check(&record, at).is_ok() => Found::Record(record),
+            Scan::Record(record) if is_whole(&record) => Found::Record(record),
             Scan::Blank { len } if len as u64 == room => Found::Next(segment_end),
             _ => Found::Nothing,
         })

@@ -147,6 +147,19 @@ impl Views {
         Ok(())
     }
 
+    /// Applies a record of a log that is opened. Behind damage, `is_torn`, an offset that goes back says that its topic
+    /// was removed and began again, and that the damage took the record that said so.
+    pub(crate) fn replay(&self, record: &Record<'_>, at: LogOffset, is_torn: bool) -> Result<(), ViewError> {
+        match self.apply(record, at, None) {
+            Err(ViewError::NotContiguous { expected, found, .. }) if is_torn && found < expected => {
+                tracing::warn!(offset = at.0, topic = record.topic(), "damage took the removal of a topic");
+                self.remove_topic(&mut self.applied.lock(), record.topic());
+                self.apply(record, at, None)
+            }
+            outcome => outcome,
+        }
+    }
+
     fn queue_of(&self, applied: &mut Applied, record: &Record<'_>) -> (QueueRef, u64) {
         if let Some((queue, topic_hash)) = &applied.last {
             let key = queue.key();

@@ -182,7 +182,7 @@ fn a_removed_topic_begins_again() {
     let store = open(&disk, small(Durability::Memory)).unwrap();
     append(&store, "t", 0, b"old").unwrap();
     let old = store.find_queue("t", QueueId(0)).unwrap();
-    store.remove_topic(&topic("t")).unwrap();
+    store.remove_topic(&topic("t"), &[]).unwrap();
     assert!(old.is_detached());
     assert_eq!(append(&store, "t", 0, b"new").unwrap().first_queue_offset, QueueOffset(0));
     run(&store);

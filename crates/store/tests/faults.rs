@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::names::{LogOffset, QueueId};
 use store::disk::sim::{SimDisk, SyncFault};
-use store::{AppendError, Durability, FactKind, OpenError, Settled};
+use store::{AppendError, Durability, FactChange, FactKind, OpenError, Settled};
 
 use crate::rig::*;
 
@@ -281,4 +281,65 @@ fn an_operator_does_not_wait_for_the_hour_in_which_segments_go() {
     assert!(!store.retain_step());
     assert!(store.retain_on_demand());
     assert!(!store.retain_step(), "the rest waits for its hour");
+}
+
+/// Settings without messages, or messages without settings, would be found by whoever makes the topic again.
+#[test]
+fn a_topic_goes_with_its_settings_or_not_at_all() {
+    let gone = FactChange { kind: FactKind(20), key: b"t".to_vec(), value: None };
+    let set = FactChange { value: Some(b"settings".to_vec()), ..gone.clone() };
+    let remains = |died_at: u64| {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, small(Durability::Memory)).unwrap();
+        store.put_facts(std::slice::from_ref(&set)).unwrap();
+        append(&store, "t", 0, b"message").unwrap();
+        run(&store);
+        let before = disk.steps();
+        disk.die_at(before + died_at);
+        let _ = store.remove_topic(&topic("t"), std::slice::from_ref(&gone));
+        let steps = disk.steps() - before;
+        let left = disk.kill();
+        let store = open(&left, small(Durability::Memory)).unwrap();
+        (store.fact(FactKind(20), b"t").is_some(), read_all(&store, "t", 0).len(), steps)
+    };
+    let (_, _, steps) = remains(u64::MAX / 2);
+    assert!(steps > 0);
+    for died_at in 1..=steps + 1 {
+        let (is_set, messages, _) = remains(died_at);
+        assert_eq!(usize::from(is_set), messages, "died at {died_at} of {steps}");
+    }
+}
+
+/// A segment's file that a killed process has just made is there for the next one, and its name may not be lasting.
+#[test]
+fn a_segment_made_by_a_killed_process_outlives_a_power_cut() {
+    for died_at in 1..40 {
+        for seed in 0..4 {
+            let disk = SimDisk::new(seed);
+            let store = open(&disk, small(Durability::Disk)).unwrap();
+            let body = [2; 900];
+            // The next segment is made when a quarter of this one is left.
+            for _ in 0..7 {
+                append(&store, "t", 0, &body).unwrap();
+                run(&store);
+            }
+            disk.die_at(disk.steps() + died_at);
+            while !disk.is_dead() {
+                let _ = append(&store, "t", 0, &body);
+                run(&store);
+            }
+            let disk = disk.kill();
+            let store = open(&disk, small(Durability::Disk)).unwrap();
+            let mut settled_to = 0;
+            for _ in 0..5 {
+                let appended = append(&store, "t", 0, &body).unwrap();
+                run(&store);
+                assert_eq!(settled(&store, appended.end), Some(Settled::Done));
+                settled_to = appended.first_queue_offset.0 + 1;
+            }
+            let disk = disk.cut_power();
+            let store = open(&disk, small(Durability::Disk)).unwrap();
+            assert_eq!(read_all(&store, "t", 0).len() as u64, settled_to, "seed {seed}, died at {died_at}");
+        }
+    }
 }

@@ -94,7 +94,7 @@ fn tell(ops: &[Op], durability: Durability) {
                 };
             }
             Op::RemoveTopic(gone) => {
-                while store.remove_topic(&topic(&name(*gone))).is_err() {
+                while store.remove_topic(&topic(&name(*gone)), &[]).is_err() {
                     run(&store);
                 }
                 queues.retain(|(topic, _), _| topic != gone);

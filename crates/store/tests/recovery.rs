@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files that are torn, flipped or cut behind the store's back: what is lost, what is kept, what is said.
 
+use protocol::names::QueueId;
 use store::disk::Disk;
 use store::disk::sim::SimDisk;
 use store::{Durability, OpenError};
@@ -68,6 +69,52 @@ fn a_flipped_bit_costs_one_message_and_is_said() {
         let copy = disk.open(damage.file.as_ref().unwrap(), store::disk::OpenMode::Read).unwrap();
         assert!(copy.len().unwrap() > 500);
     }
+}
+
+/// The checksum covers the body only: what lies behind it can be missing from a record that looks whole.
+#[test]
+fn a_record_whose_properties_never_reached_the_disk_is_torn() {
+    for (gone, kept) in [(2, 1), (3, 1), (0, 2)] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, small(Durability::Disk)).unwrap();
+        append(&store, "t", 0, b"first").unwrap();
+        let properties = format!("A\u{1}\0{}\u{2}CLUSTER\u{1}c\u{2}", "x".repeat(1400));
+        let (name, body) = (topic("t"), [7; 100]);
+        let queue = store.queue(&name, QueueId(0)).unwrap();
+        let message = message(&name, 0, &body, properties.as_bytes());
+        let appended = store.append(&[store::Draft { queue: &queue, message }]).unwrap();
+        run(&store);
+        store.close();
+        drop(store);
+        forget_views(&disk);
+        // The record ends in the fourth sector of the file.
+        assert_eq!(appended.end.0 / 512, 3);
+        if gone > 0 {
+            let end = appended.end.0.min((gone + 1) * 512) - gone * 512;
+            damage(&disk, gone * 512, |bytes| bytes[..end as usize].fill(0));
+        }
+        let store = open(&disk, small(Durability::Disk)).unwrap();
+        assert_eq!(read_all(&store, "t", 0).len(), kept, "sector {gone}");
+    }
+}
+
+#[test]
+fn a_lost_removal_of_a_topic_is_seen_by_what_came_after_it() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Disk)).unwrap();
+    for body in [b"old 0", b"old 1", b"old 2"] {
+        append(&store, "t", 0, body).unwrap();
+    }
+    let removal = store.remove_topic(&topic("t"), &[]).unwrap();
+    append(&store, "t", 0, b"new 0").unwrap();
+    run(&store);
+    store.close();
+    drop(store);
+    forget_views(&disk);
+    damage(&disk, removal.start.0, |bytes| bytes[..100].fill(0));
+    let store = open(&disk, small(Durability::Disk)).unwrap();
+    assert_eq!(store.opened().damaged.len(), 1);
+    assert_eq!(read_all(&store, "t", 0), [(0, b"new 0".to_vec())]);
 }
 
 #[test]

@@ -4,16 +4,16 @@
 
 pub(crate) mod attributes;
 pub(crate) mod connections;
-pub(crate) mod groups;
+pub mod groups;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod relay;
 pub(crate) mod replicas;
-pub(crate) mod reset;
+pub mod reset;
 pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod stats;
-pub(crate) mod topics;
+pub mod topics;
 pub(crate) mod upkeep;
 
 use protocol::data_version::DataVersion;

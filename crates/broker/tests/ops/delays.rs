@@ -133,3 +133,40 @@ fn none_is_lost_and_none_is_early() {
         assert!(kills > 0 || seen.values().all(|count| *count == 1));
     }
 }
+
+#[test]
+fn what_is_due_at_once_need_not_fit_one_append() {
+    let world = World::with(|_, store| {
+        (store.max_message, store.stage_size) = (4 << 10, 8 << 10);
+    });
+    world.put("orders", 0, &[], "make the topic");
+    for n in 0..20 {
+        world.put("orders", 1, &[("DELAY", "1")], &format!("{n:0>1000}"));
+    }
+    for _ in 0..100 {
+        // Stages are made from what is drained.
+        while world.store.drain_step() > 0 {}
+        world.pass(Duration::from_millis(100));
+    }
+    assert_eq!(world.bodies("orders", 1).len(), 20);
+}
+
+#[test]
+fn the_progress_of_a_level_is_noted_when_its_deliveries_are_lasting() {
+    let world = World::with(|_, store| store.durability = store::Durability::Disk);
+    let flush = || {
+        while world.store.drain_step() > 0 {}
+        world.store.flush_step();
+        world.pass(Duration::from_millis(20));
+    };
+    world.put("orders", 0, &[("WAIT", "false")], "make the topic");
+    world.put("orders", 1, &[("WAIT", "false"), ("DELAY", "1")], "later");
+    flush();
+    world.pass(Duration::from_secs(1));
+    let position = || world.store.fact(store::FactKind(20), &0u32.to_be_bytes());
+    assert_eq!(position(), None, "a power cut may take what was delivered now");
+    flush();
+    assert_eq!(position().as_deref(), Some(&1u64.to_be_bytes()[..]));
+    flush();
+    assert_eq!(world.bodies("orders", 1), ["later"]);
+}

@@ -140,3 +140,50 @@ fn the_ends_of_a_queue_and_what_lies_at_a_time() {
     assert_eq!(broker.first_stored_at(&topic, queue), Ok(Some(T0)));
     assert_eq!(broker.first_stored_at(&topic, QueueId(1)), Ok(None));
 }
+
+#[test]
+fn progress_in_a_removed_topic_is_gone_once_the_log_says_so() {
+    let mut world = with_group();
+    let orders = TopicName::stored("orders");
+    let commit = |world: &World| world.broker.update_offset(&place(0), QueueOffset(2), None);
+    assert_eq!(commit(&world), Ok(Committed::Moved));
+    world.broker.upkeep_step(world.now());
+    let roomy = world.store_config.retention.clone();
+    (world.store_config.retention.refuse_ratio, world.store_config.retention.resume_ratio) = (0.0, 0.0);
+    let mut world = world.kill();
+    world.store.retain_step();
+    assert!(world.broker.offsets().remove_topic(&world.store, &orders).is_err(), "the disk is full");
+    assert_eq!(world.broker.query_offset(&place(0), false), Ok(QueueOffset(2)), "nothing was removed");
+    world.store_config.retention = roomy;
+    let world = world.kill();
+    assert_eq!(world.broker.offsets().remove_topic(&world.store, &orders), Ok(()));
+    let world = world.kill();
+    assert!(world.broker.query_offset(&place(0), false).is_err());
+}
+
+/// A power cut can take a topic's settings and leave its messages.
+#[test]
+fn messages_without_a_topic_go_with_its_removal() {
+    let world = World::new();
+    let orders = TopicName::stored("orders");
+    let queue = world.store.queue(&orders, QueueId(0)).expect("a queue");
+    let message = protocol::record::Message {
+        topic: &orders,
+        queue: QueueId(0),
+        flag: 0,
+        sys_flag: 0,
+        born_at: T0,
+        born_host: crate::world::address("10.0.0.9:5000"),
+        store_host: crate::world::address("127.0.0.1:10911"),
+        reconsume: 0,
+        prepared: protocol::names::LogOffset(0),
+        body: b"old",
+        properties: b"",
+    };
+    world.store.append(&[store::Draft { queue: &queue, message }]).expect("it is stored");
+    world.steps();
+    assert!(world.broker.topics().get("orders").is_none());
+    assert_eq!(world.broker.topics().remove(&orders, &world.store, world.now()), Ok(true));
+    world.put("orders", 0, &[], "new");
+    assert_eq!(world.bodies("orders", 0), ["new"]);
+}

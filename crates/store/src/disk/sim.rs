@@ -57,6 +57,8 @@ struct State {
     sync_fault: SyncFault,
     /// Writes fail from this step on.
     writes_fail_at: Option<u64>,
+    /// Nothing of a file is in the system's memory.
+    is_cold: bool,
     rng: Rng,
     boot: u64,
 }
@@ -74,6 +76,7 @@ impl SimDisk {
             capacity: u64::MAX,
             sync_fault: SyncFault::None,
             writes_fail_at: None,
+            is_cold: false,
             rng: Rng::new(seed),
             boot: 1,
         })
@@ -117,6 +120,11 @@ impl SimDisk {
     pub fn fail_writes(&self) {
         let mut state = self.0.state.lock();
         state.writes_fail_at = Some(state.steps);
+    }
+
+    /// With `true`, every read that may not wait for the device is refused.
+    pub fn set_cold(&self, is_cold: bool) {
+        self.0.state.lock().is_cold = is_cold;
     }
 
     /// The disk as the next process finds it when this one dies now.
@@ -171,6 +179,7 @@ impl State {
             capacity: old.capacity,
             sync_fault: SyncFault::None,
             writes_fail_at: None,
+            is_cold: false,
             rng: Rng::new(0),
             boot: old.boot,
         }

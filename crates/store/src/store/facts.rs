@@ -17,9 +17,7 @@ impl Store {
     /// Puts changes of facts into the log, as one record. [`Store::fact`] shows them at once.
     /// Kinds start at [`FactKind::FIRST_FREE`].
     pub fn put_facts(&self, changes: &[FactChange]) -> Result<Appended, AppendError> {
-        let is_own =
-            |change: &FactChange| change.kind.is_reserved() || change.key.len() > usize::from(u16::MAX);
-        assert!(!changes.iter().any(is_own), "kinds below 16 and keys above 64 KiB are not the caller's");
+        check(changes);
         let mut tail = self.facts.lock();
         let appended = self.append_facts(changes, |at| self.views.put_facts_ahead(changes, at))?;
         tail.end = appended.end.0;
@@ -37,11 +35,15 @@ impl Store {
     }
 
     /// Removes all queues of a topic with their messages. Handles that others hold refuse appends from then on; queues
-    /// that are looked up again begin at 0.
-    pub fn remove_topic(&self, topic: &TopicName) -> Result<Appended, AppendError> {
+    /// that are looked up again begin at 0. `also` changes with it, in the same record: both happen or neither does.
+    pub fn remove_topic(&self, topic: &TopicName, also: &[FactChange]) -> Result<Appended, AppendError> {
+        check(also);
         let mut tail = self.facts.lock();
-        let changes = [FactChange::remove_topic(topic)];
-        let appended = self.append_facts(&changes, |_| self.views.detach_topic(topic))?;
+        let changes = [also, &[FactChange::remove_topic(topic)]].concat();
+        let appended = self.append_facts(&changes, |at| {
+            self.views.put_facts_ahead(also, at);
+            self.views.detach_topic(topic);
+        })?;
         tail.end = appended.end.0;
         Ok(appended)
     }
@@ -76,4 +78,9 @@ impl Store {
             self.sequence(encoded, std::iter::once(&queue), |appended| under_lock(appended.start))
         })
     }
+}
+
+fn check(changes: &[FactChange]) {
+    let is_own = |change: &FactChange| change.kind.is_reserved() || change.key.len() > usize::from(u16::MAX);
+    assert!(!changes.iter().any(is_own), "kinds below 16 and keys above 64 KiB are not the caller's");
 }

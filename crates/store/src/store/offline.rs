@@ -82,7 +82,7 @@ impl Store {
         for segment in &ground.segments {
             let (mut stored, mut opened) = (None, Opened::default());
             at = at.max(segment.base);
-            let note = |record: &Record<'_>, _| {
+            let note = |record: &Record<'_>, _, _| {
                 let (first, last) = stored.unwrap_or((record.stored_at(), record.stored_at()));
                 stored = Some((first, last.max(record.stored_at())));
                 io::Result::Ok(())
@@ -108,14 +108,15 @@ impl Store {
         offline.clear_scratch()?;
         let (replayed, start) = offline.views(SCRATCH_DIR, views.arena_shape())?;
         let mut opened = Opened::default();
-        let apply = |views: &Views, record: &Record<'_>, at| {
-            views.apply(record, at, None).map_err(|e| io::Error::other(e.to_string()))
+        let apply = |views: &Views, record: &Record<'_>, at, is_torn| {
+            views.replay(record, at, is_torn).map_err(|e| io::Error::other(e.to_string()))
         };
-        let only_new = |record: &Record<'_>, at| apply(&replayed, record, at);
+        let only_new = |record: &Record<'_>, at, is_torn| apply(&replayed, record, at, is_torn);
         let at = ground.walk(start.0, Some(resume.0), &mut opened, only_new).map_err(reading)?.0;
         // What a removed segment proved may have been written again behind the checkpoint: compared is at the end.
-        let both =
-            |record: &Record<'_>, at| apply(&views, record, at).and_then(|()| apply(&replayed, record, at));
+        let both = |record: &Record<'_>, at, is_torn| {
+            apply(&views, record, at, is_torn).and_then(|()| apply(&replayed, record, at, is_torn))
+        };
         let (end, _) = ground.walk(at.max(resume.0), None, &mut opened, both).map_err(reading)?;
         views.check()?;
         // Entries below the start may linger in a checkpoint that is older than the last removal.

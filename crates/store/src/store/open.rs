@@ -115,6 +115,8 @@ fn recover(config: &StoreConfig, disk: &Arc<dyn Disk>) -> Result<Recovered, Open
         damaged_dir: Some(config.dir.join(DAMAGED_DIR)),
     };
     let mut opened = Opened::default();
+    // A process that was killed while it made a segment may have left a name that is not lasting.
+    files.sync_dir().map_err(OpenError::io("making the names of the log's files lasting"))?;
     ground.mend().map_err(OpenError::io("mending the log's files"))?;
     let home = StageHome::find(&**disk, &config.dir)?;
     let left = match &home {
@@ -164,14 +166,14 @@ fn replay(
         return Ok(None);
     }
     let mut count = 0u64;
-    let walked = ground.walk(from.resume.0, known_end, opened, |record, at| {
+    let walked = ground.walk(from.resume.0, known_end, opened, |record, at, is_torn| {
         count += 1;
         // A long replay does not gather all of its changes in memory.
         if count.is_multiple_of(CHECK_EACH) && views.wants_checkpoint() {
             ground.sync(from.resume.0, at.0)?;
             views.checkpoint(at).map_err(WalkError::Views)?;
         }
-        views.apply(record, at, None).map_err(WalkError::Views)
+        views.replay(record, at, is_torn).map_err(WalkError::Views)
     });
     let (end, last_stored) = walked.map_err(|e| match e {
         WalkError::Io(source) => OpenError::Io { what: "reading the log".to_owned(), source },

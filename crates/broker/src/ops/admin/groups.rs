@@ -69,7 +69,7 @@ impl Broker {
     }
 
     /// Deletes a group, and its progress if wanted; one that is not there is no error.
-    pub(crate) fn delete_group(
+    pub fn delete_group(
         &self,
         group: &Group,
         with_progress: bool,

@@ -29,17 +29,19 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a group is to go.
 #[derive(Clone, Debug)]
-pub(crate) struct ResetInput {
-    pub(crate) group: Group,
-    pub(crate) topic: TopicName,
+pub struct ResetInput {
+    /// The group.
+    pub group: Group,
+    /// The topic.
+    pub topic: TopicName,
     /// Only this queue.
-    pub(crate) queue: Option<QueueId>,
+    pub queue: Option<QueueId>,
     /// To this offset, in the one queue.
-    pub(crate) offset: Option<QueueOffset>,
+    pub offset: Option<QueueOffset>,
     /// To the message stored at this time; before 1970 means the end.
-    pub(crate) at: Timestamp,
+    pub at: Timestamp,
     /// Forward too, where members move themselves.
-    pub(crate) force: bool,
+    pub force: bool,
 }
 
 /// Why a group stays where it is.
@@ -75,11 +77,11 @@ pub enum ResetRefused {
 }
 
 /// Queues with offsets.
-pub(crate) type Places = ObjectMap<MessageQueue, i64>;
+pub type Places = ObjectMap<MessageQueue, i64>;
 
 impl Broker {
     /// Moves a group; returns where to.
-    pub(crate) fn reset_group(&self, input: &ResetInput) -> Result<Places, ResetRefused> {
+    pub fn reset_group(&self, input: &ResetInput) -> Result<Places, ResetRefused> {
         let topic = self.topic(&input.topic)?;
         if self.config().consumers.server_side_reset {
             self.group(&input.group)?;

@@ -120,7 +120,7 @@ impl Broker {
     }
 
     /// Deletes a topic with its messages and all groups' progress in it; one that is not there is no error.
-    pub(crate) fn delete_topic(&self, name: &TopicName, now: Timestamp) -> Result<(), SetTopicRefused> {
+    pub fn delete_topic(&self, name: &TopicName, now: Timestamp) -> Result<(), SetTopicRefused> {
         if name.trim().is_empty() {
             return Err(NameError::Empty { kind: "topic name" }.into());
         }

@@ -186,6 +186,7 @@ impl DiskFile for SimFile {
     }
 
     fn read_cached_at(&self, out: &mut [u8], at: u64) -> io::Result<usize> {
+        self.with(|state, _| if state.is_cold { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) })?;
         self.read_at(out, at)
     }
 
