@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs that take too long for the gate, each with a short form among the ordinary tests: the kill loop and fuzzing.
+//! Runs that take too long for the gate, each with a short form among the ordinary tests: the kill loop, the
+//! simulator and fuzzing.
 
 use anyhow::{Context, Result, bail};
 
@@ -17,6 +18,16 @@ pub(crate) fn kill(args: &[String]) -> Result<()> {
         shell::command("cargo", &["test", "--package", "cli", "--test", "kill", "--", "--nocapture"]);
     test.env("KIRUNA_KILL_CYCLES", cycles).env("KIRUNA_BIN", shell::kiruna());
     shell::run(test)
+}
+
+/// Runs a number of seeds (1000) of the simulator.
+pub(crate) fn sim(args: &[String]) -> Result<()> {
+    let seeds = match args {
+        [] => "1000",
+        [seeds] => seeds,
+        _ => bail!("usage: cargo xtask sim [SEEDS]"),
+    };
+    shell::run(shell::command("cargo", &["run", "--release", "--package", "sim", "--", "--seeds", seeds]))
 }
 
 /// Runs every fuzz target for a number of seconds (60).
