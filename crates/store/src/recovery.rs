@@ -129,8 +129,8 @@ impl Ground<'_> {
         Ok(end)
     }
 
-    /// Walks the log from `from` and gives each record to `apply`, with whether damage was passed before. `known_end` is where a log that lost nothing
-    /// ends. Returns the end and the store time of the last record.
+    /// Walks the log from `from` and gives each record to `apply`, with whether damage was passed before. `known_end` is
+    /// where a log that lost nothing ends. Returns the end and the store time of the last record.
     pub(crate) fn walk<E: From<io::Error>>(
         &self,
         from: u64,
