@@ -60,6 +60,8 @@ config! {
         /// How long a producer waits for the promised durability before it is told that the message is stored but
         /// not yet settled.
         settle_timeout: Duration = Duration::from_secs(5), "syncFlushTimeout", live;
+        /// How long a send waits for room in memory while the disk is behind, before it is refused as busy.
+        busy_wait: Duration = Duration::from_secs(1), "osPageCacheBusyTimeOutMills", live;
         /// The time of each delay level, level 1 first. Changing it moves the due time of messages already waiting.
         delay_levels: Levels = Levels::default(), "messageDelayLevel", restart;
         /// The most messages of one batch.

@@ -188,11 +188,17 @@ impl Store {
     }
 
     /// Waits, after [`AppendError::Busy`], until the disk has taken some of what waits for it, or `deadline` has passed.
+    /// Where nothing waits for the disk, readers hold the memory: then it waits a moment.
     pub async fn roomier(&self, deadline: Timestamp) {
         let (drained, written) = (self.marks.drained.get(), self.marks.written.get());
-        let target = written.min(drained + self.config.stage_size as u64);
         // Whether it came in time or not: the caller tries again, or gives up by its own clock.
-        let _ = stdx::deadline(&self.clock, deadline, self.marks.drained.reached(target)).await;
+        if drained < written {
+            let target = written.min(drained + self.config.stage_size as u64);
+            let _ = stdx::deadline(&self.clock, deadline, self.marks.drained.reached(target)).await;
+        } else {
+            let soon = deadline.min(self.clock.now() + BUSY_RETRY);
+            let _ = stdx::deadline(&self.clock, soon, std::future::pending::<()>()).await;
+        }
     }
 
     /// Waits until the promised durability holds up to `end`, or `deadline` has passed.

@@ -194,19 +194,38 @@ impl Broker {
         input: SendInput,
         now: Timestamp,
     ) -> impl Future<Output = Result<Sent, SendRefused>> + Send + use<> {
-        let stored = self.put(input, now);
+        let stored = self.put(&input, now);
+        let crowded = is_crowded(&stored).then(|| Box::new(input));
         let broker = self.clone();
-        async move { Ok(broker.settle(stored?, now).await) }
+        async move {
+            let stored = match crowded {
+                None => stored,
+                Some(input) => broker.put_when_roomier(*input, now).await,
+            };
+            Ok(broker.settle(stored?, now).await)
+        }
+    }
+
+    /// Waits while the disk is behind: a moment of it is no reason to send a producer away, a second is.
+    async fn put_when_roomier(&self, input: SendInput, now: Timestamp) -> Result<Stored, SendRefused> {
+        let until = now + self.config().sending.busy_wait;
+        loop {
+            self.store.roomier(until).await;
+            let stored = self.put(&input, now);
+            if !is_crowded(&stored) || self.clock.now() >= until {
+                return stored;
+            }
+        }
     }
 
     /// Puts messages into the log.
-    fn put(&self, input: SendInput, now: Timestamp) -> Result<Stored, SendRefused> {
+    fn put(&self, input: &SendInput, now: Timestamp) -> Result<Stored, SendRefused> {
         let Found { topic, is_new } =
             self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
-        check(&input, &topic, &self.config())?;
+        check(input, &topic, &self.config())?;
         let mut stored = match input.batch {
-            false => self.store_one(&input, &topic, now)?,
-            true => self.store_batch(&input, &topic, now)?,
+            false => self.store_one(input, &topic, now)?,
+            true => self.store_batch(input, &topic, now)?,
         };
         stored.made_topic |= is_new;
         self.dispatch_at_once(stored.end);
@@ -363,6 +382,11 @@ const SENDERS_FLAGS: i32 = 0x703;
 /// The settings of a group's dead-letter topic.
 pub(crate) fn dead_letter_topic(group: &Group) -> TopicConfig {
     TopicConfig::new(TopicName::dlq_of(group), 1, topics::READ | topics::WRITE)
+}
+
+/// The store has no room for now; nothing of the message is stored.
+fn is_crowded(stored: &Result<Stored, SendRefused>) -> bool {
+    matches!(stored, Err(SendRefused::Append(AppendError::Busy { .. })))
 }
 
 fn properties_fit(text: String) -> Result<String, SendRefused> {

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What becomes of a send.
 
-use broker::ops::send::SendInput;
+use std::task::Poll;
+use std::time::Duration;
+
+use broker::ops::send::{SendInput, SendRefused};
 use broker::topics::{READ, Template};
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use protocol::batch::{self, Unit};
 use protocol::body::TopicConfig;
 use protocol::names::{ByteStr, TopicName};
-use store::{Durability, Settled};
+use store::{AppendError, Durability, Settled};
 
-use crate::world::{World, input, text};
+use crate::world::{World, input, poll, text};
 
 fn refusal(world: &World, input: SendInput, expected: Expect) {
     expected.assert_eq(&world.send(input).expect_err("it is refused").to_string());
@@ -222,4 +225,32 @@ fn a_producer_that_waits_for_the_disk_is_told_when_it_took_too_long() {
     world.store.flush_step();
     world.steps();
     assert_eq!(world.look("orders", 0, 0), "found x x, next 2 of 0..2");
+}
+
+#[test]
+fn a_send_waits_while_the_disk_is_behind_and_is_refused_only_after_a_while() {
+    let world = World::with(|_, store| {
+        (store.stage_size, store.stages_max, store.max_message) = (1 << 20, 2, 64 << 10);
+    });
+    // Nothing drains: memory fills until a send has to wait.
+    let crowded = || {
+        loop {
+            let send = world.broker.send(input("orders", 0, &[], &"x".repeat(60 << 10)), world.now());
+            let mut send = Box::pin(send);
+            match poll(send.as_mut()) {
+                Poll::Ready(sent) => drop(sent.expect("there is room")),
+                Poll::Pending => return send,
+            }
+        }
+    };
+    let mut waits = crowded();
+    world.store.drain_step();
+    assert!(matches!(poll(waits.as_mut()), Poll::Ready(Ok(_))), "the disk has made room");
+
+    let mut waits = crowded();
+    world.clock_forward(Duration::from_millis(999));
+    assert!(poll(waits.as_mut()).is_pending());
+    world.clock_forward(Duration::from_millis(1));
+    let Poll::Ready(Err(refused)) = poll(waits.as_mut()) else { panic!("a second is enough") };
+    assert_eq!(refused, SendRefused::Append(AppendError::Busy { retry_after: Duration::from_millis(5) }));
 }
