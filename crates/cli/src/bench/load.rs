@@ -162,6 +162,7 @@ pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, enough: Option<u64>) -> Re
     // A timer is late by more than the latencies in question; an open loop looks at the clock instead.
     let exact = lanes.iter().any(Lane::is_open_loop);
     let patience = if exact { Duration::ZERO } else { PAUSE };
+    let mut ready = Vec::new();
     loop {
         let now = Instant::now();
         let waits = lanes.iter().any(|lane| lane.is_open_loop() && lane.pipe.under_way() > 0);
@@ -172,9 +173,9 @@ pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, enough: Option<u64>) -> Re
         for lane in &mut lanes {
             lane.ask(now, span.end)?;
         }
-        Pipe::wait(lanes.iter().map(|lane| &lane.pipe), patience)?;
+        Pipe::wait(lanes.iter().map(|lane| &lane.pipe), patience, &mut ready)?;
         let mut idle = true;
-        for lane in &mut lanes {
+        for (lane, _) in lanes.iter_mut().zip(&ready).filter(|(_, ready)| **ready) {
             if lane.take(&mut measured)? {
                 idle = false;
                 // the next request leaves before other connections are looked at

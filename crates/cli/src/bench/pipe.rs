@@ -56,10 +56,6 @@ impl Pipe {
         })
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
     /// Calls without an answer.
     pub(super) fn under_way(&self) -> usize {
         self.under_way
@@ -133,15 +129,22 @@ impl Pipe {
         Ok(Some((due, frame)))
     }
 
-    /// Waits until one of `pipes` can go on, or for `patience`.
-    pub(super) fn wait<'a>(pipes: impl Iterator<Item = &'a Pipe>, patience: Duration) -> Result<()> {
+    /// Waits until one of `pipes` can go on, or for `patience`, and says of each in its order whether it can.
+    pub(super) fn wait<'a>(
+        pipes: impl Iterator<Item = &'a Pipe>,
+        patience: Duration,
+        ready: &mut Vec<bool>,
+    ) -> Result<()> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let wanted =
             |pipe: &Pipe| if pipe.is_full() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut polled: Vec<_> = pipes.map(|pipe| PollFd::new(pipe.stream(), wanted(pipe))).collect();
+        let mut polled: Vec<_> = pipes.map(|pipe| PollFd::new(&pipe.stream, wanted(pipe))).collect();
         match poll(&mut polled, Some(&Timespec::try_from(patience)?)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error).context("cannot wait for the sockets"),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the sockets"),
         }
+        ready.clear();
+        ready.extend(polled.iter().map(|polled| !polled.revents().is_empty()));
+        Ok(())
     }
 }
