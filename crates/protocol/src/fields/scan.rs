@@ -64,58 +64,39 @@ pub(crate) enum Value<'a> {
     Bare(Quoted<'a>),
 }
 
-/// A place in a JSON text. Every header of every frame passes through here, so the usual case of each step is one
-/// look at one byte, and the unusual one is elsewhere.
+/// A place in a JSON text: what is still unread.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
-    at: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0 }
+        Scanner { text, rest: text.as_bytes() }
     }
 
     pub(crate) fn at(&self) -> usize {
-        self.at
+        self.text.len().saturating_sub(self.rest.len())
     }
 
-    #[cold]
     pub(crate) fn fault(&self, what: &'static str) -> DecodeError {
-        DecodeError::new(self.at, what)
-    }
-
-    /// The next byte, whatever it is.
-    #[inline(always)]
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    /// What is unread.
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+        DecodeError::new(self.at(), what)
     }
 
     /// The next byte that is not white space, left in place.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        match self.byte() {
-            Some(byte) if byte > b' ' => Some(byte),
-            _ => self.peek_far(),
+        loop {
+            match self.rest {
+                [byte, ..] if *byte > b' ' => return Some(*byte),
+                [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] => self.rest = rest,
+                rest => return rest.first().copied(),
+            }
         }
-    }
-
-    #[cold]
-    fn peek_far(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
-            self.step(1);
-        }
-        self.byte()
     }
 
     /// Steps over `wanted`, after white space.
-    #[inline(always)]
     pub(crate) fn take(&mut self, wanted: u8, or: &'static str) -> Result<(), DecodeError> {
         if self.peek() != Some(wanted) {
             return Err(self.fault(or));
@@ -125,7 +106,6 @@ impl<'a> Scanner<'a> {
     }
 
     /// The name of an object's next member, the scanner left before its value; `None` after the closing brace.
-    #[inline(always)]
     pub(crate) fn member(&mut self, first: bool) -> Result<Option<Quoted<'a>>, DecodeError> {
         match self.peek() {
             Some(b'}') => {
@@ -140,22 +120,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value under the scanner.
-    #[inline(always)]
     pub(crate) fn value(&mut self) -> Result<Value<'a>, DecodeError> {
         match self.peek() {
             Some(b'"') => self.quoted().map(Value::Text),
-            _ => self.unquoted(),
+            Some(b'{' | b'[') => {
+                let from = self.at();
+                self.nested()?;
+                self.since(from).map(Value::Bare)
+            }
+            _ => {
+                let bare = self.scalar()?;
+                Ok(if bare.text == "null" { Value::Null } else { Value::Bare(bare) })
+            }
         }
-    }
-
-    fn unquoted(&mut self) -> Result<Value<'a>, DecodeError> {
-        if let Some(b'{' | b'[') = self.peek() {
-            let from = self.at;
-            self.nested()?;
-            return self.since(from).map(Value::Bare);
-        }
-        let bare = self.scalar()?;
-        Ok(if bare.text == "null" { Value::Null } else { Value::Bare(bare) })
     }
 
     /// Checks that nothing but white space is left.
@@ -166,19 +143,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn step(&mut self, count: usize) {
-        self.at = self.at.saturating_add(count);
+        self.rest = self.rest.get(count..).unwrap_or_default();
     }
 
     /// What was stepped over since `from`.
-    #[inline(always)]
     pub(crate) fn since(&self, from: usize) -> Result<Quoted<'a>, DecodeError> {
-        let text = self.text.get(from..self.at).ok_or_else(|| self.fault("unterminated value"))?;
+        let text = self.text.get(from..self.at()).ok_or_else(|| self.fault("unterminated value"))?;
         Ok(Quoted::bare(text, from))
     }
 
-    #[inline(always)]
     fn name(&mut self) -> Result<Quoted<'a>, DecodeError> {
         if self.peek() != Some(b'"') {
             return Err(self.fault("expected a quoted member name"));
@@ -189,48 +164,35 @@ impl<'a> Scanner<'a> {
     }
 
     /// The string whose opening quote is under the scanner.
-    #[inline(always)]
     fn quoted(&mut self) -> Result<Quoted<'a>, DecodeError> {
         self.step(1);
-        let from = self.at;
-        self.step(plain_prefix(self.rest()));
-        if self.byte() != Some(b'"') {
-            return self.escaped(from);
-        }
-        let quoted = self.since(from)?;
-        self.step(1);
-        Ok(quoted)
-    }
-
-    /// The rest of a string that began at `from` and is plain up to here.
-    fn escaped(&mut self, from: usize) -> Result<Quoted<'a>, DecodeError> {
+        let from = self.at();
         let mut shrunk = 0_usize;
         loop {
-            match self.byte() {
-                Some(b'"') => {
+            self.step(plain_prefix(self.rest));
+            match self.rest {
+                [b'"', rest @ ..] => {
                     let quoted = self.since(from)?;
-                    self.step(1);
+                    self.rest = rest;
                     return Ok(Quoted { plain_len: quoted.plain_len.saturating_sub(shrunk), ..quoted });
                 }
-                Some(b'\\') => {
-                    let (found, length) = escape(self.rest()).map_err(|what| self.fault(what))?;
+                [b'\\', ..] => {
+                    let (found, length) = escape(self.rest).map_err(|what| self.fault(what))?;
                     shrunk = shrunk.saturating_add(length).saturating_sub(found.len_utf8());
                     self.step(length);
                 }
-                Some(_) => return Err(self.fault("control character in a string")),
-                None => return Err(self.fault("unterminated string")),
+                [_, ..] => return Err(self.fault("control character in a string")),
+                [] => return Err(self.fault("unterminated string")),
             }
-            self.step(plain_prefix(self.rest()));
         }
     }
 
     fn scalar(&mut self) -> Result<Quoted<'a>, DecodeError> {
-        let from = self.at;
+        let from = self.at();
         let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
-        let rest = self.rest();
-        self.step(rest.iter().position(|byte| !part(byte)).unwrap_or(rest.len()));
+        self.step(self.rest.iter().position(|byte| !part(byte)).unwrap_or(self.rest.len()));
         let bare = self.since(from)?;
-        if is_number(bare.text.as_bytes()) || matches!(bare.text, "true" | "false" | "null") {
+        if matches!(bare.text, "true" | "false" | "null") || is_number(bare.text.as_bytes()) {
             return Ok(bare);
         }
         Err(DecodeError::new(from, "expected a value"))
