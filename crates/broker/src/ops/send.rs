@@ -323,12 +323,20 @@ impl Broker {
             }
             Route::DeadLetters => {
                 let group = input.topic.retry_group().unwrap_or_default();
-                let Found { topic, is_new } =
-                    self.topics.ensure(dead_letter_topic(&group), &self.store, now)?;
-                (topic.queue(QueueId(0), &self.store)?, is_new)
+                self.dead_letters(&group, now)?
             }
         };
         Ok(Place { queue, told, is_new })
+    }
+
+    /// The queue of a group's dead letters, made when it is unknown, and whether it was.
+    pub(super) fn dead_letters(
+        &self,
+        group: &Group,
+        now: Timestamp,
+    ) -> Result<(QueueRef, bool), TopicRefused> {
+        let Found { topic, is_new } = self.topics.ensure(dead_letter_topic(group), &self.store, now)?;
+        Ok((topic.queue(QueueId(0), &self.store)?, is_new))
     }
 
     fn properties(

@@ -14,7 +14,6 @@ use protocol::record::{Message, Record};
 use stdx::Timestamp;
 use store::{AppendError, Draft, QueueRef, ReadError, Settled};
 
-use super::send::dead_letter_topic;
 use crate::Broker;
 use crate::delay::Level;
 use crate::groups::GroupRefused;
@@ -119,9 +118,8 @@ impl Broker {
                 (self.schedule_queue(*level)?, delayed(*level, retry.name(), retry.any_queue()), is_new)
             }
             Fate::Dead => {
-                let dead_letters = self.topics.ensure(dead_letter_topic(&input.group), &self.store, now)?;
-                let queue = dead_letters.topic.queue(QueueId(0), &self.store).map_err(TopicRefused::from)?;
-                (queue, dead(&record), is_new || dead_letters.is_new)
+                let (queue, is_also_new) = self.dead_letters(&input.group, now)?;
+                (queue, dead(&record), is_new || is_also_new)
             }
         };
         let properties = copied_properties(&record, more);
