@@ -7,9 +7,9 @@
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-mod index;
 mod out;
 pub(crate) mod scan;
+mod usual;
 mod value;
 
 use std::borrow::Cow;
@@ -19,11 +19,10 @@ use bytes::Bytes;
 
 use crate::names::ByteStr;
 use crate::request::DecodeError;
-pub(crate) use index::Index;
-use index::Span;
 pub use out::{FieldName, FieldsOut, ValueOut};
 pub(crate) use out::{put_escaped, put_integer, put_measured};
 use scan::{Quoted, Scanner, Value};
+pub(crate) use usual::{InOrder, Unusual, skip_object, usual};
 pub use value::{BadValue, Field, FieldValue};
 pub(crate) use value::{missing, read};
 
@@ -31,7 +30,6 @@ pub(crate) use value::{missing, read};
 #[derive(Clone, Default)]
 pub struct Fields {
     source: Source,
-    index: Index,
 }
 
 #[derive(Clone, Default)]
@@ -56,13 +54,13 @@ impl Source {
 
 impl Fields {
     /// Takes a checked JSON object.
-    pub(crate) fn json(object: ByteStr, index: Index) -> Fields {
-        Fields { source: Source::Json(object), index }
+    pub(crate) fn json(object: ByteStr) -> Fields {
+        Fields { source: Source::Json(object) }
     }
 
     /// Takes checked entries of a binary header.
-    pub(crate) fn binary(entries: Bytes, index: Index) -> Fields {
-        Fields { source: Source::Binary(entries), index }
+    pub(crate) fn binary(entries: Bytes) -> Fields {
+        Fields { source: Source::Binary(entries) }
     }
 
     /// Every field in the order it came.
@@ -87,22 +85,26 @@ impl Fields {
         self.entries().next().is_none()
     }
 
-    /// Shows every field to `visit`, nothing copied; what typed headers are read with.
+    /// Shows every field to `visit`, nothing copied; what typed headers are read with. It may see a field twice.
     pub(crate) fn each(&self, visit: &mut Visit<'_>) -> Result<(), DecodeError> {
-        let Some(spans) = self.index.spans() else {
-            return self.entries().try_for_each(|entry| entry.and_then(|(name, raw)| visit(&name, &raw)));
-        };
-        let source = &self.source;
-        spans.iter().filter_map(|span| noted(span, source)).try_for_each(|(name, raw)| visit(name, &raw))
+        match usual::each(&self.source, visit) {
+            Some(shown) => shown,
+            None => self.entries().try_for_each(|entry| entry.and_then(|(name, raw)| visit(&name, &raw))),
+        }
+    }
+
+    /// Reads fields one after the other, for a header whose SDKs write them in its own order.
+    #[inline(always)]
+    pub(crate) fn in_order(&self) -> Option<InOrder<'_>> {
+        InOrder::new(&self.source)
     }
 
     /// Every field, nothing copied.
     fn entries(&self) -> Entries<'_> {
-        let place = match (&self.source, self.index.spans()) {
-            (Source::Empty, _) => Place::End,
-            (_, Some(spans)) => Place::Noted(spans.iter()),
-            (Source::Json(text), None) => Place::Json { scanner: Scanner::new(text), first: true },
-            (Source::Binary(bytes), None) => Place::Binary { rest: bytes },
+        let place = match &self.source {
+            Source::Empty => Place::End,
+            Source::Json(text) => Place::Json { scanner: Scanner::new(text), first: true },
+            Source::Binary(bytes) => Place::Binary { rest: bytes },
         };
         Entries { source: &self.source, place }
     }
@@ -131,6 +133,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The bytes as they stand, escapes and all.
+    #[inline]
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.source.bytes().get(self.at..self.at.saturating_add(self.len)).unwrap_or_default()
     }
@@ -179,7 +182,6 @@ struct Entries<'a> {
 }
 
 enum Place<'a> {
-    Noted(std::slice::Iter<'a, Span>),
     Json { scanner: Scanner<'a>, first: bool },
     Binary { rest: &'a [u8] },
     End,
@@ -191,10 +193,6 @@ impl<'a> Entries<'a> {
     fn step(&mut self) -> Result<Option<Entry<'a>>, DecodeError> {
         let source = self.source;
         match &mut self.place {
-            Place::Noted(spans) => Ok(spans
-                .next()
-                .and_then(|span| noted(span, source))
-                .map(|(name, raw)| (Cow::Borrowed(name), raw))),
             Place::Json { scanner, first } => json_entry(scanner, first, source),
             Place::Binary { rest } => binary_entry(rest, source),
             Place::End => Ok(None),
@@ -212,13 +210,6 @@ impl<'a> Iterator for Entries<'a> {
         }
         step.transpose()
     }
-}
-
-fn noted<'a>(span: &Span, source: &'a Source) -> Option<(&'a [u8], Raw<'a>)> {
-    let (at, len) = (usize::from(span.name_at), usize::from(span.name_len));
-    let name = source.bytes().get(at..at.saturating_add(len))?;
-    let (at, len) = (usize::from(span.at), usize::from(span.len));
-    Some((name, Raw { source, at, len, plain_len: usize::from(span.plain_len) }))
 }
 
 fn json_entry<'a>(

@@ -40,11 +40,18 @@ impl OffsetId {
     }
 }
 
+impl OffsetId {
+    /// Writes the id, past the formatter of the standard library: every answer to a send has one.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        hex_ip(self.host.ip(), out)?;
+        hex::<8>(u64::from(self.host.port()), out)?;
+        hex::<16>(self.offset.0, out)
+    }
+}
+
 impl fmt::Display for OffsetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex_ip(self.host.ip(), f)?;
-        hex::<8>(u64::from(self.host.port()), f)?;
-        hex::<16>(self.offset.0, f)
+        self.write(f)
     }
 }
 
@@ -59,8 +66,7 @@ fn hex_ip(ip: IpAddr, f: &mut impl fmt::Write) -> fmt::Result {
     }
 }
 
-/// Writes the lowest `DIGITS` hexadecimal digits, two at a time. Every answer to a send has an id, and the formatter of
-/// the standard library takes many times as long for one.
+/// Writes the lowest `DIGITS` hexadecimal digits, two at a time.
 fn hex<const DIGITS: usize>(number: u64, f: &mut impl fmt::Write) -> fmt::Result {
     const PAIRS: [[u8; 2]; 256] = pairs();
     let mut text = [0; DIGITS];

@@ -106,8 +106,38 @@ macro_rules! header {
     };
 }
 
-/// The two functions of a codec, for a struct whose fields have the given names on the wire.
+/// The two functions of a codec, for a struct whose fields have the given names on the wire. One `in order` has SDKs
+/// that write the fields in just that order, and is tried so first.
 macro_rules! codec {
+    (in order fn $decode:ident, fn $encode:ident, $name:ident { $(
+        $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
+    ),+ $(,)? }) => {
+        fn $decode(fields: &$crate::fields::Fields) -> Result<Self, $crate::request::DecodeError> {
+            if let Some(mut fields) = fields.in_order()
+                && let Ok(header) = Self::decode_in_order(&mut fields)
+                && fields.is_over()
+            {
+                return Ok(header);
+            }
+            Self::decode_any(fields)
+        }
+
+        fn decode_in_order(
+            fields: &mut $crate::fields::InOrder<'_>,
+        ) -> Result<Self, $crate::fields::Unusual> {
+            Ok($name { $($field: match fields.field(
+                const { &$crate::fields::FieldName::new($wire, concat!("\",\"", $wire, "\":\"")) },
+                |raw| <$type as $crate::fields::Field>::read(raw),
+            )? {
+                Some(value) => value,
+                None => $crate::request::absent!($wire $(, $default)?),
+            }),+ })
+        }
+
+        $crate::request::codec! {
+            fn decode_any, fn $encode, $name { $($field: $type = $wire $(absent as $sentinel)? $(or $default)?),+ }
+        }
+    };
     (fn $decode:ident, fn $encode:ident, $name:ident { $(
         $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
     ),+ $(,)? }) => {

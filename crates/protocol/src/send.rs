@@ -59,7 +59,7 @@ impl SendHeader {
     }
 
     codec! {
-        fn decode_short, fn encode_short, SendHeader {
+        in order fn decode_short, fn encode_short, SendHeader {
             group: Group = "a",
             topic: TopicName = "b",
             default_topic: Option<TopicName> = "c" absent as "",

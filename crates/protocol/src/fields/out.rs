@@ -24,6 +24,12 @@ impl FieldName {
         FieldName { plain, json }
     }
 
+    /// What stands between the opening quote of its name and its value.
+    #[inline(always)]
+    pub(super) fn lead(&self) -> &'static [u8] {
+        self.json.as_bytes().get(3..).unwrap_or_default()
+    }
+
     /// The name itself.
     pub fn as_str(&self) -> &'static str {
         self.plain
@@ -117,6 +123,11 @@ impl ValueOut<'_> {
         }
     }
 
+    /// Writes text that needs no escapes.
+    pub(crate) fn plain(&mut self, text: &str) {
+        self.out.put_slice(text.as_bytes());
+    }
+
     /// Writes a number in decimal.
     pub fn integer(&mut self, value: i64) {
         put_integer(self.out, value);
@@ -136,26 +147,13 @@ pub(crate) fn put_measured(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)
 }
 
 /// Writes a number in decimal.
+#[inline]
 pub(crate) fn put_integer(out: &mut BytesMut, value: i64) {
     if let Ok(digit @ 0..=9) = u8::try_from(value) {
         out.put_u8(b'0' | digit);
         return;
     }
-    let mut digits = [0_u8; 20];
-    let mut rest = value.unsigned_abs();
-    let mut used = 0_usize;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' | (rest % 10) as u8;
-        rest /= 10;
-        used = used.saturating_add(1);
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        out.put_u8(b'-');
-    }
-    out.put_slice(digits.get(digits.len().saturating_sub(used)..).unwrap_or_default());
+    out.put_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Writes text as the inside of a JSON string.

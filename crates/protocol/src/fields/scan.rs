@@ -37,21 +37,27 @@ impl<'a> Quoted<'a> {
 
     /// The text with its escapes undone, in a buffer of just its length.
     pub(crate) fn unescaped(&self) -> String {
-        let mut plain = String::with_capacity(self.plain_len);
-        let mut at = 0_usize;
+        let mut plain = Vec::with_capacity(self.plain_len);
+        let mut rest = self.text.as_bytes();
         loop {
-            let rest = self.text.get(at..).unwrap_or_default();
-            // the text was checked: nothing but a backslash ends what is plain
-            let (before, from) = rest.split_at_checked(plain_prefix(rest.as_bytes())).unwrap_or((rest, ""));
-            plain.push_str(before);
-            if from.is_empty() {
-                return plain;
-            }
-            let (found, length) =
-                escape(from.as_bytes()).unwrap_or((char::REPLACEMENT_CHARACTER, from.len()));
-            plain.push(found);
-            at = at.saturating_add(before.len()).saturating_add(length);
+            let (before, from) = rest.split_at_checked(plain_prefix(rest)).unwrap_or((rest, &[]));
+            plain.extend_from_slice(before);
+            rest = match from {
+                [] => break,
+                // the separators of properties are most of all escapes
+                [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', rest @ ..] => {
+                    plain.push(digit & 7);
+                    rest
+                }
+                // the text was checked: nothing but a backslash ends what is plain
+                from => {
+                    let (found, length) = escape(from).unwrap_or((char::REPLACEMENT_CHARACTER, from.len()));
+                    plain.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+                    from.get(length..).unwrap_or_default()
+                }
+            };
         }
+        String::from_utf8(plain).unwrap_or_default()
     }
 }
 
@@ -288,33 +294,37 @@ impl Levels {
 /// How many bytes at the start of `bytes` are neither a quote, a backslash nor a control character; eight at a time.
 #[inline(always)]
 pub(crate) fn plain_prefix(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    const QUOTES: u64 = ONES.wrapping_mul(b'"' as u64);
-    const BACKSLASHES: u64 = ONES.wrapping_mul(b'\\' as u64);
-    const SPACES: u64 = ONES.wrapping_mul(b' ' as u64);
     let mut plain = 0_usize;
     let mut rest = bytes;
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
         rest = after;
-        let word = u64::from_le_bytes(*word);
-        let quote = (word ^ QUOTES).wrapping_sub(ONES);
-        let backslash = (word ^ BACKSLASHES).wrapping_sub(ONES);
-        let special = (quote | backslash | word.wrapping_sub(SPACES)) & !word & HIGHS;
+        let special = specials(word);
         if special != 0 {
             // the lowest flagged byte is exact; borrows only spoil bytes above it
             return plain.wrapping_add((special.trailing_zeros() / 8) as usize);
         }
         plain = plain.wrapping_add(8);
     }
+    // What is left of a longer text is looked at once more with what stands before it, if that settles it.
+    if bytes.last_chunk::<8>().is_some_and(|word| specials(word) == 0) {
+        return bytes.len();
+    }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     plain.saturating_add(rest.iter().position(is_special).unwrap_or(rest.len()))
 }
 
-/// The place behind `wanted`, if just that stands at `at`.
+/// Flags the bytes that are no plain ones.
 #[inline(always)]
-pub(crate) fn usual<const N: usize>(text: &[u8], at: usize, wanted: &[u8; N]) -> Option<usize> {
-    (text.get(at..)?.first_chunk::<N>()? == wanted).then_some(at.wrapping_add(N))
+fn specials(word: &[u8; 8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    const QUOTES: u64 = ONES.wrapping_mul(b'"' as u64);
+    const BACKSLASHES: u64 = ONES.wrapping_mul(b'\\' as u64);
+    const SPACES: u64 = ONES.wrapping_mul(b' ' as u64);
+    let word = u64::from_le_bytes(*word);
+    let quote = (word ^ QUOTES).wrapping_sub(ONES);
+    let backslash = (word ^ BACKSLASHES).wrapping_sub(ONES);
+    (quote | backslash | word.wrapping_sub(SPACES)) & !word & HIGHS
 }
 
 /// The number grammar of JSON.

@@ -40,6 +40,7 @@ pub trait Field: Sized {
 }
 
 impl<T: FieldValue> Field for T {
+    #[inline]
     fn read(raw: &Raw<'_>) -> Result<T, BadValue> {
         T::parse(raw)
     }
@@ -54,6 +55,7 @@ impl<T: FieldValue> Field for T {
 
 impl<T: FieldValue> Field for Option<T> {
     /// Empty text and negative numbers of unsigned types are nothing.
+    #[inline]
     fn read(raw: &Raw<'_>) -> Result<Option<T>, BadValue> {
         if raw.is_empty() {
             return Ok(None);
@@ -78,16 +80,20 @@ impl<T: FieldValue> Field for Option<T> {
 }
 
 /// Reads the field called `name`, or says what is wrong with it.
+#[inline]
 pub(crate) fn read<T: Field>(name: &'static str, raw: &Raw<'_>) -> Result<T, DecodeError> {
-    T::read(raw).map_err(|bad| {
-        let wanted = match bad {
-            BadValue::Negative => "a number of at least 0",
-            BadValue::Not(wanted) => wanted,
-        };
-        let text = raw.text();
-        let shown: String = text.chars().take(40).collect();
-        DecodeError { at: raw.at(), what: Cow::Owned(format!("field {name} is not {wanted}: {shown:?}")) }
-    })
+    T::read(raw).map_err(|bad| unreadable(name, raw, bad))
+}
+
+#[cold]
+fn unreadable(name: &'static str, raw: &Raw<'_>, bad: BadValue) -> DecodeError {
+    let wanted = match bad {
+        BadValue::Negative => "a number of at least 0",
+        BadValue::Not(wanted) => wanted,
+    };
+    let text = raw.text();
+    let shown: String = text.chars().take(40).collect();
+    DecodeError { at: raw.at(), what: Cow::Owned(format!("field {name} is not {wanted}: {shown:?}")) }
 }
 
 /// The value of a field whose name is absent, or the complaint that it must be there.
@@ -133,14 +139,21 @@ fn long_integer(negative: bool, digits: &[u8]) -> Option<i64> {
     })
 }
 
+#[cold]
+fn escaped_integer(raw: &Raw<'_>) -> Option<i64> {
+    integer(raw.text().as_bytes())
+}
+
 macro_rules! integer {
     ($($type:ty),*) => {$(
         impl FieldValue for $type {
+            #[inline]
             fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
-                let number = if raw.is_escaped() { integer(raw.text().as_bytes()) } else { integer(raw.bytes()) };
+                let number = if raw.is_escaped() { escaped_integer(raw) } else { integer(raw.bytes()) };
                 let number = number.and_then(|number| <$type>::try_from(number).ok());
                 number.ok_or(BadValue::Not(concat!("of type ", stringify!($type))))
             }
+            #[inline]
             fn write(&self, out: &mut ValueOut<'_>) {
                 out.integer(i64::from(*self));
             }
@@ -152,6 +165,7 @@ integer!(i32, i64);
 
 impl FieldValue for u32 {
     /// The wire has signed 32-bit numbers; the upper half does not exist.
+    #[inline]
     fn parse(raw: &Raw<'_>) -> Result<u32, BadValue> {
         u32::try_from(i32::parse(raw)?).map_err(|_| BadValue::Negative)
     }
@@ -162,6 +176,7 @@ impl FieldValue for u32 {
 
 impl FieldValue for u64 {
     /// The wire has signed 64-bit numbers; the upper half does not exist.
+    #[inline]
     fn parse(raw: &Raw<'_>) -> Result<u64, BadValue> {
         u64::try_from(i64::parse(raw)?).map_err(|_| BadValue::Negative)
     }
@@ -176,7 +191,7 @@ impl FieldValue for bool {
         Ok(raw.bytes().eq_ignore_ascii_case(b"true"))
     }
     fn write(&self, out: &mut ValueOut<'_>) {
-        out.text(if *self { "true" } else { "false" });
+        out.plain(if *self { "true" } else { "false" });
     }
 }
 
@@ -192,6 +207,7 @@ impl FieldValue for ByteStr {
 macro_rules! wrapped {
     ($($type:ident($inner:ty)),*) => {$(
         impl FieldValue for $type {
+            #[inline]
             fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
                 <$inner>::parse(raw).map($type)
             }

@@ -5,7 +5,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Frame, Head, Language, Serialization};
-use crate::fields::{Fields, FieldsOut, Index, binary_text, put_measured};
+use crate::fields::{Fields, FieldsOut, binary_text, put_measured};
 use crate::frame::EncodeError;
 use crate::names::ByteStr;
 use crate::request::{DecodeError, Header};
@@ -20,8 +20,7 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
     let remark = binary_text::<4>(&mut rest, FIXED)?;
     let at = header.len().saturating_sub(rest.len());
     let entries = entries(rest, at)?;
-    let mut index = Index::default();
-    index.binary(entries, at.saturating_add(4))?;
+    check(entries, at.saturating_add(4))?;
     Ok(Frame {
         code: i32::from(fixed.get_i16()),
         language: Language(fixed.get_u8()),
@@ -32,7 +31,7 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
         serialization: Serialization::RocketMq,
         fields: match entries {
             [] => Fields::default(),
-            _ => Fields::binary(header.slice_ref(entries), index),
+            _ => Fields::binary(header.slice_ref(entries)),
         },
         body: Bytes::new(),
     })
@@ -50,6 +49,17 @@ fn entries(rest: &[u8], at: usize) -> Result<&[u8], DecodeError> {
         return Err(DecodeError::new(at, "ext fields do not end with the header"));
     }
     Ok(entries)
+}
+
+/// Checks that every entry is whole. `at` says where they stand in the header, for complaints.
+fn check(entries: &[u8], at: usize) -> Result<(), DecodeError> {
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let at = at.saturating_add(entries.len()).saturating_sub(rest.len());
+        binary_text::<2>(&mut rest, at)?;
+        binary_text::<4>(&mut rest, at)?;
+    }
+    Ok(())
 }
 
 pub(super) fn encode<H: Header>(head: &Head<'_>, header: &H, out: &mut BytesMut) -> Result<(), EncodeError> {

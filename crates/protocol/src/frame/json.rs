@@ -7,8 +7,8 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Frame, Head, Language, Serialization};
-use crate::fields::scan::{Quoted, Scanner, Value, plain_prefix, usual};
-use crate::fields::{Fields, FieldsOut, Index, put_escaped, put_integer};
+use crate::fields::scan::{Quoted, Scanner, Value, plain_prefix};
+use crate::fields::{Fields, FieldsOut, put_escaped, put_integer, skip_object, usual};
 use crate::frame::EncodeError;
 use crate::names::ByteStr;
 use crate::request::{DecodeError, Header};
@@ -32,7 +32,7 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
         remark,
         serialization: Serialization::Json,
         fields: match members.fields.and_then(|object| text.get(object)) {
-            Some(object) => Fields::json(text.slice_ref(object), members.index),
+            Some(object) => Fields::json(text.slice_ref(object)),
             None => Fields::default(),
         },
         body: Bytes::new(),
@@ -49,8 +49,6 @@ struct Members<'a> {
     remark: Option<Quoted<'a>>,
     /// Where the object stands, with its braces.
     fields: Option<Range<usize>>,
-    /// Where its members stand.
-    index: Index,
 }
 
 impl<'a> Members<'a> {
@@ -79,7 +77,7 @@ impl<'a> Members<'a> {
             }
             b'e' => {
                 let start = usual(text, at, b"\"extFields\":")?;
-                let end = self.index.usual_json(text, start)?;
+                let end = skip_object(text, start)?;
                 self.fields = Some(start..end);
                 Some(end)
             }
@@ -115,12 +113,11 @@ impl<'a> Members<'a> {
         let name = name.plain();
         let start = scanner.peek();
         let at = scanner.at();
+        let value = scanner.value()?;
         if start == Some(b'{') && name == "extFields" {
-            self.index.json(scanner)?;
             self.fields = Some(at..scanner.at());
             return Ok(());
         }
-        let value = scanner.value()?;
         let wrong = |what| Err(DecodeError::new(at, what));
         match (&*name, value) {
             ("language", Value::Text(name)) => self.language = Language::from_name(&name.plain()),
