@@ -61,6 +61,9 @@ stdx::config! {
         segment_size: ByteSize = ByteSize::gib(1), "mappedFileSizeCommitLog", restart, Range::Between(8 << 20, (2 << 30) - 1);
         /// How many stages of 4.25 MiB there are at most; more take longer bursts, and memory.
         stages_max: usize = 16, "", restart, Range::AtLeast(2);
+        /// How much of the latest log stays in the system's page cache, for consumers that lag; what is older is read from
+        /// the device. More is not faster to write: memory that is used again costs less than fresh memory.
+        page_cache: ByteSize = ByteSize::gib(1), "", restart, Range::AtLeast(64 << 20);
         /// How often the log is flushed to the device when nobody waits for it.
         flush_interval: Duration = Duration::from_millis(500), "flushIntervalCommitLog", restart, Range::AtLeast(1);
         /// Threads that read old messages.
@@ -133,6 +136,7 @@ impl LogConfig {
         config.stage_dir = self.stage_dir.clone();
         config.segment_size = self.segment_size.0;
         config.stages_max = self.stages_max;
+        config.page_cache = self.page_cache.0;
         config.durability = self.durability.0;
         config.flush_interval = self.flush_interval;
         config.max_message = usize::try_from(max_message.0).unwrap_or(usize::MAX);

@@ -31,6 +31,8 @@ pub struct StoreConfig {
     pub stage_size: usize,
     /// How many stages there are at most, leases of slow readers not counted.
     pub stages_max: usize,
+    /// How much of the latest log the system keeps in memory for readers; what is older may come from the device.
+    pub page_cache: u64,
     /// What an acknowledgement promises.
     pub durability: Durability,
     /// How often written data is flushed when nobody waits for it.
@@ -81,6 +83,7 @@ impl StoreConfig {
             segment_size: 1 << 30,
             stage_size: DEFAULT_STAGE,
             stages_max: 16,
+            page_cache: 1 << 30,
             durability: Durability::Memory,
             flush_interval: Duration::from_millis(500),
             max_message: caps::MAX_MESSAGE,

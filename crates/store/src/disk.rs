@@ -105,6 +105,8 @@ pub trait DiskFile: Send + Sync + Debug {
     fn sync_data(&self) -> io::Result<()>;
     /// Asks the device to begin with these bytes; promises nothing.
     fn start_writeback(&self, at: u64, len: u64) -> io::Result<()>;
+    /// Lets the system use the memory that it keeps these bytes in for something else; promises nothing.
+    fn uncache(&self, at: u64, len: u64) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// True when the file has no bytes.

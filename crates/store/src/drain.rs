@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Moves the log from stages into segment files, a little at a time. Run by the drain loop, by the flush when
 //! somebody waits for it, and by close.
+//! The system keeps a copy of all it writes, in memory that it has to find first: fresh memory costs more than the write
+//! itself. So the copies of what lies far behind are let go, and their memory is what the next write finds.
 //! Invariants: bytes are written in log order; `drained` moves only after the write of everything below it; one
 //! drain runs at a time. A full disk is waited out, any other failed write is the last one.
 
@@ -19,13 +21,18 @@ const WRITE_MAX: u64 = 256 << 10;
 /// The device is asked to begin after so many bytes, so that the next flush finds little to do.
 const WRITEBACK_EACH: u64 = 4 << 20;
 
-#[derive(Default)]
 pub(crate) struct Drain {
     /// Log offset up to which the device was asked to begin.
     begun: Mutex<u64>,
+    /// So many bytes stay in the system's memory.
+    page_cache: u64,
 }
 
 impl Drain {
+    pub(crate) fn new(page_cache: u64) -> Drain {
+        Drain { begun: Mutex::default(), page_cache }
+    }
+
     /// Writes up to about `most` bytes; returns how many bytes of the log are now in files.
     pub(crate) fn step(&self, log: &Log, marks: &Watermarks, health: &Health, most: u64) -> io::Result<u64> {
         let mut begun = self.begun.lock();
@@ -45,7 +52,9 @@ impl Drain {
             marks.advance_drained(at);
         }
         if at - (*begun).min(at) >= WRITEBACK_EACH {
-            log.start_writeback((*begun).max(start), at)?;
+            let from = (*begun).max(start);
+            log.start_writeback(from, at)?;
+            log.uncache(from.saturating_sub(self.page_cache), at.saturating_sub(self.page_cache))?;
             *begun = at;
         }
         Ok(at - start)

@@ -145,6 +145,17 @@ impl Log {
         self.files.get(&segment)?.start_writeback(from - segment.base, to - from)
     }
 
+    /// Lets go of the system's copies of `from..to`.
+    pub(crate) fn uncache(&self, from: u64, to: u64) -> io::Result<()> {
+        for segment in self.segments() {
+            let (from, to) = (from.max(segment.base), to.min(segment.end()));
+            if from < to {
+                self.files.get(&segment)?.uncache(from - segment.base, to - from)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes `from..to` lasting.
     pub(crate) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
         for segment in self.segments() {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -239,6 +240,11 @@ impl DiskFile for OpenFile {
         let done =
             unsafe { libc::sync_file_range(self.file.as_raw_fd(), at, len, libc::SYNC_FILE_RANGE_WRITE) };
         if done == 0 { Ok(()) } else { self.named(Err(io::Error::last_os_error())) }
+    }
+
+    fn uncache(&self, at: u64, len: u64) -> io::Result<()> {
+        let done = rustix::fs::fadvise(&self.file, at, NonZeroU64::new(len), rustix::fs::Advice::DontNeed);
+        self.named(done.map_err(io::Error::from))
     }
 
     fn len(&self) -> io::Result<u64> {

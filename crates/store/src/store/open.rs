@@ -74,7 +74,7 @@ impl Store {
             health: Health::default(),
             views: recovered.views,
             sequencer,
-            drain: Drain::default(),
+            drain: Drain::new(config.page_cache),
             flush: Flush::default(),
             dispatch: Dispatch::default(),
             facts: Mutex::new(FactsTail::default()),

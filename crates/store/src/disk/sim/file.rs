@@ -223,6 +223,10 @@ impl DiskFile for SimFile {
         self.with(|_, _| Ok(()))
     }
 
+    fn uncache(&self, _at: u64, _len: u64) -> io::Result<()> {
+        self.with(|_, _| Ok(()))
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.with(|state, id| Ok(state.files[id].len()))
     }
