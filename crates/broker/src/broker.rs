@@ -102,7 +102,8 @@ impl Broker {
             audience: Audience::default(),
             side_door: OnceLock::new(),
             ids: UniqueIds::new(host, std::process::id() as u16, Rng::from_entropy().next() as u32),
-            region: ByteStr::from(identity.region.as_str()),
+            // Kept for good, so that the answers that carry it count no references.
+            region: ByteStr::from_static(identity.region.clone().leak()),
             brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),
             everything: Arc::new(Filter::All),
             dispatching: Mutex::default(),

@@ -90,7 +90,10 @@ impl Rates {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let class = CLASS_BOUNDS.iter().position(|&bound| millis < bound).unwrap_or(CLASS_BOUNDS.len());
         self.put_classes[class].fetch_add(1, Relaxed);
-        self.put_longest.fetch_max(millis, Relaxed);
+        // mostly it is not longer, and then nothing is written that others read
+        if millis > self.put_longest.load(Relaxed) {
+            self.put_longest.fetch_max(millis, Relaxed);
+        }
     }
 
     /// Returns the counters of a group on a topic, to note what it took or gave back.
@@ -213,9 +216,14 @@ impl Traffic {
 
     /// Notes one request that moved this much.
     pub(crate) fn add(&self, messages: usize, bytes: usize) {
+        self.add_all(1, messages, bytes);
+    }
+
+    /// Notes several requests that moved this much together.
+    pub(crate) fn add_all(&self, requests: usize, messages: usize, bytes: usize) {
         self.messages.fetch_add(messages as u64, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
-        self.calls.fetch_add(1, Relaxed);
+        self.calls.fetch_add(requests as u64, Relaxed);
     }
 
     /// How many messages went through in the last while.

@@ -11,9 +11,9 @@ use crate::handlers::{heartbeat, lock, offset, pull, query, send, send_back};
 pub fn routes() -> Router<Broker> {
     Router::new()
         .class(Class::Send)
-        .on(send::send_message) // 10
-        .on(send::send_message_v2) // 310
-        .on(send::send_batch) // 320
+        .on_together(send::send_message) // 10
+        .on_together(send::send_message_v2) // 310
+        .on_together(send::send_batch) // 320
         .on(send_back::send_back) // 36
         .class(Class::Pull)
         .on(pull::pull_message) // 11

@@ -7,6 +7,7 @@
 
 mod system;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -351,14 +352,23 @@ impl Topic {
 
     /// Returns the handle of a queue.
     pub fn queue(&self, queue: QueueId, store: &Store) -> Result<QueueRef, QueueLimit> {
+        self.queue_handle(queue, store).map(Cow::into_owned)
+    }
+
+    /// Returns the handle of a queue, the topic's own where it has one.
+    pub(crate) fn queue_handle(
+        &self,
+        queue: QueueId,
+        store: &Store,
+    ) -> Result<Cow<'_, QueueRef>, QueueLimit> {
         let Some(handle) = self.handles.get(queue.0 as usize) else {
-            return store.queue(self.name(), queue);
+            return store.queue(self.name(), queue).map(Cow::Owned);
         };
         match handle.get() {
-            Some(known) => Ok(known.clone()),
+            Some(known) => Ok(Cow::Borrowed(known)),
             None => {
                 let found = store.queue(self.name(), queue)?;
-                Ok(handle.get_or_init(|| found).clone())
+                Ok(Cow::Borrowed(handle.get_or_init(|| found)))
             }
         }
     }

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -22,11 +22,12 @@ use stdx::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::admission::Gate;
+use crate::admission::{Gate, Permit};
 use crate::draft::Writing;
+use crate::gather::{Ended, Gather, Unreadable};
 use crate::handle::{Connection, ReplyTo, Wish};
 use crate::quiet::Quiet;
-use crate::router::{self, Routes};
+use crate::router::{Ctx, Handler, Routes};
 use alarm::Alarm;
 use parked::Parked;
 
@@ -96,6 +97,8 @@ pub(crate) struct Link {
     reading: Reading,
     writing: Writing,
     stall: Option<Stall>,
+    /// The code of the requests that are gathered, or were last, and what gathers them.
+    gather: Option<(i32, Box<dyn Gather>)>,
     parked: Parked,
     alarm: Alarm,
     /// New requests are refused; what is under way may end.
@@ -129,6 +132,7 @@ impl Link {
             reading,
             writing: Writing::default(),
             stall: None,
+            gather: None,
             parked: Parked::new(gate),
             alarm: Alarm::new(),
             is_draining: false,
@@ -205,6 +209,12 @@ impl Link {
     /// Decodes what was read and works on each frame; stops early when the peer does not take the answers.
     fn serve(&mut self, input: &mut BytesMut) -> Result<(), End> {
         let now = self.connection.clock().now();
+        let served = self.serve_all(input, now);
+        finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now);
+        served
+    }
+
+    fn serve_all(&mut self, input: &mut BytesMut, now: Timestamp) -> Result<(), End> {
         self.reading.backlog = false;
         loop {
             if self.is_choked() {
@@ -259,13 +269,37 @@ impl Link {
             Ok(permit) => permit,
             Err(busy) => return to.shed(&self.connection, busy),
         };
-        let Some(mut work) = router::route(handler, &self.connection, frame, now) else {
-            return self.parked.leave(permit);
-        };
-        // Polled without a waker: work that has to wait is polled again right away, by the set it is parked in.
-        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(()) => self.parked.leave(permit),
-            Poll::Pending => self.parked.park(work, permit, to),
+        match handler {
+            Handler::Together(gather) => {
+                if self.gather.as_ref().is_none_or(|(code, _)| *code != frame.code) {
+                    finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now);
+                    self.gather = Some((frame.code, gather()));
+                }
+                self.gather(frame, to, permit, now);
+            }
+            Handler::Each(handler) => {
+                finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now);
+                let (ctx, body) = Ctx::of(frame, &self.connection, now);
+                match handler(ctx, to, body) {
+                    Some(work) => self.parked.start(work, permit, to),
+                    None => self.parked.leave(permit),
+                }
+            }
+        }
+    }
+
+    /// Keeps a request for its turn.
+    fn gather(&mut self, frame: Frame, to: ReplyTo, permit: Permit, now: Timestamp) {
+        let Some((_, gather)) = &mut self.gather else { return self.parked.leave(permit) };
+        match gather.push(frame, to, permit) {
+            Ok(()) if gather.is_full() => {
+                finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now)
+            }
+            Ok(()) => {}
+            Err(Unreadable { name, error, permit }) => {
+                to.refuse_unreadable(&self.connection, name, &error);
+                self.parked.leave(permit);
+            }
         }
     }
 
@@ -292,6 +326,20 @@ impl Drop for Link {
         self.connection.end();
         (self.on_end)(self.connection.id());
     }
+}
+
+/// Works on what was gathered. Nothing that came later is begun before it.
+fn finish_gathered(
+    gather: &mut Option<(i32, Box<dyn Gather>)>,
+    parked: &mut Parked,
+    connection: &Connection,
+    now: Timestamp,
+) {
+    let Some((_, gather)) = gather else { return };
+    gather.work(connection, now, &mut |ended| match ended {
+        Ended::Answered(permit) => parked.leave(permit),
+        Ended::Waits(work, permit, to) => parked.start(work, permit, to),
+    });
 }
 
 /// Reads once and works on all that came. True when there may be more.

@@ -324,7 +324,7 @@ impl std::fmt::Debug for Connection {
 }
 
 /// Where an answer goes.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct ReplyTo {
     pub(crate) opaque: i32,
     pub(crate) serialization: Serialization,

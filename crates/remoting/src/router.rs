@@ -12,10 +12,11 @@ use bytes::Bytes;
 use protocol::codes::ResponseCode;
 use protocol::fields::Fields;
 use protocol::frame::{Frame, Language};
-use protocol::request::Request;
+use protocol::request::{DecodeError, Request};
 use stdx::Timestamp;
 
 use crate::admission::{Busy, Class};
+use crate::gather::{Answer, Asked, Gather, Gathered, Turn};
 use crate::handle::{Connection, ReplyTo};
 use crate::quiet::Quiet;
 use crate::reply::{Body, Refusal, Reply};
@@ -46,7 +47,14 @@ pub struct Ctx {
 /// The work on one request; it leaves the answer on its connection's desk. Dropping it abandons the request.
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-type Handler = Box<dyn Fn(Ctx, ReplyTo, Bytes) -> Option<Work> + Send + Sync>;
+/// How the requests of one line are worked on.
+pub(crate) enum Handler {
+    /// One by one.
+    Each(Box<dyn Fn(Ctx, ReplyTo, Bytes) -> Option<Work> + Send + Sync>),
+    /// All that came with one read together; this makes what gathers them.
+    Together(Box<dyn Fn() -> Box<dyn Gather> + Send + Sync>),
+}
+
 type Binder<S> = Box<dyn FnOnce(Arc<S>) -> Handler + Send>;
 
 /// Everything a role answers, one line a code.
@@ -76,28 +84,45 @@ impl<S: Send + Sync + 'static> Router<S> {
 
     /// Answers the request type of `handler` with it. Asserts that no other line answers the same code.
     #[must_use]
-    pub fn on<R, F, Fut>(mut self, handler: F) -> Router<S>
+    pub fn on<R, F, Fut>(self, handler: F) -> Router<S>
     where
         R: Request,
         F: Fn(Arc<S>, Ctx, R, Bytes) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Reply<R::Reply>, Refusal>> + Send + 'static,
     {
-        assert!(self.routes.iter().all(|route| route.0 != R::CODE), "code {} is answered twice", R::CODE);
-        let bind = move |state: Arc<S>| -> Handler {
-            Box::new(move |ctx, to, body| match R::decode(&ctx.fields) {
+        let bind = move |state: Arc<S>| {
+            Handler::Each(Box::new(move |ctx, to, body| match R::decode(&ctx.fields) {
                 Ok(request) => {
                     let connection = ctx.connection.clone();
                     let answer = handler(state.clone(), ctx, request, body);
                     Some(Box::pin(async move { to.send(&connection, answer.await) }))
                 }
                 Err(error) => {
-                    let remark = format!("the header of {} cannot be read: {error}", R::NAME);
-                    to.refuse(&ctx.connection, ResponseCode::SYSTEM_ERROR, &remark);
+                    to.refuse_unreadable(&ctx.connection, R::NAME, &error);
                     None
                 }
-            })
+            }))
         };
-        self.routes.push((R::CODE, R::NAME, self.class, Box::new(bind)));
+        self.line::<R>(Box::new(bind))
+    }
+
+    /// Answers the requests of this type that came with one read together. Asserts as [`Router::on`] does.
+    #[must_use]
+    pub fn on_together<R, F>(self, handler: F) -> Router<S>
+    where
+        R: Request,
+        F: Fn(&Arc<S>, &Turn, &mut Vec<Asked<R>>, &mut Vec<Answer<R::Reply>>) + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        let bind = move |state: Arc<S>| {
+            Handler::Together(Box::new(move || Box::new(Gathered::new(state.clone(), handler.clone()))))
+        };
+        self.line::<R>(Box::new(bind))
+    }
+
+    fn line<R: Request>(mut self, bind: Binder<S>) -> Router<S> {
+        assert!(self.routes.iter().all(|route| route.0 != R::CODE), "code {} is answered twice", R::CODE);
+        self.routes.push((R::CODE, R::NAME, self.class, bind));
         self
     }
 
@@ -129,26 +154,22 @@ impl Routes {
     }
 }
 
-/// Takes a request apart for its handler. The work it returns has not been looked at yet; `None` is answered already.
-pub(crate) fn route(
-    handler: &Handler,
-    connection: &Connection,
-    frame: Frame,
-    now: Timestamp,
-) -> Option<Work> {
-    let to = ReplyTo::of(&frame);
-    let ctx = Ctx {
-        now,
-        peer: connection.peer(),
-        local: connection.local(),
-        connection: connection.clone(),
-        version: frame.version,
-        language: frame.language,
-        code: frame.code,
-        one_way: to.one_way,
-        fields: frame.fields,
-    };
-    handler(ctx, to, frame.body)
+impl Ctx {
+    /// What a handler of one request knows about it, and its body.
+    pub(crate) fn of(frame: Frame, connection: &Connection, now: Timestamp) -> (Ctx, Bytes) {
+        let ctx = Ctx {
+            now,
+            peer: connection.peer(),
+            local: connection.local(),
+            connection: connection.clone(),
+            version: frame.version,
+            language: frame.language,
+            code: frame.code,
+            one_way: frame.is_one_way(),
+            fields: frame.fields,
+        };
+        (ctx, frame.body)
+    }
 }
 
 impl ReplyTo {
@@ -161,7 +182,12 @@ impl ReplyTo {
         }
     }
 
-    fn send<H: protocol::request::Header>(&self, connection: &Connection, answer: Result<Reply<H>, Refusal>) {
+    /// Answers; nothing is written where no answer is wanted.
+    pub(crate) fn send<H: protocol::request::Header>(
+        &self,
+        connection: &Connection,
+        answer: Result<Reply<H>, Refusal>,
+    ) {
         if self.one_way {
             return;
         }
@@ -188,6 +214,12 @@ impl ReplyTo {
         if !self.one_way && written().is_err() {
             tracing::debug!(code = self.code, peer = %connection.peer(), "a refusal cannot be written");
         }
+    }
+
+    /// Answers that a header cannot be read.
+    pub(crate) fn refuse_unreadable(&self, connection: &Connection, name: &str, error: &DecodeError) {
+        let remark = format!("the header of {name} cannot be read: {error}");
+        self.refuse(connection, ResponseCode::SYSTEM_ERROR, &remark);
     }
 
     /// Tells the peer who is busy. A full server is worth another try elsewhere (2); a peer over its own share is told

@@ -44,13 +44,18 @@ pub struct Appended {
     pub first_queue_offset: QueueOffset,
     /// When, by the store's clock.
     pub stored_at: Timestamp,
-    rest: Vec<LogOffset>,
+    rest: Vec<(LogOffset, QueueOffset)>,
 }
 
 impl Appended {
     /// The start of every record, in the order of the drafts.
     pub fn starts(&self) -> impl Iterator<Item = LogOffset> + '_ {
-        iter::once(self.start).chain(self.rest.iter().copied())
+        self.places().map(|(start, _)| start)
+    }
+
+    /// The start of every record and its offset in its queue, in the order of the drafts.
+    pub fn places(&self) -> impl Iterator<Item = (LogOffset, QueueOffset)> + '_ {
+        iter::once((self.start, self.first_queue_offset)).chain(self.rest.iter().copied())
     }
 }
 
@@ -58,8 +63,8 @@ impl Appended {
 #[derive(Default)]
 pub(crate) struct Encoded {
     bytes: Vec<u8>,
-    /// One past each record.
-    ends: Vec<usize>,
+    /// One past each record, and its offset in its queue once that is known.
+    ends: Vec<(usize, QueueOffset)>,
 }
 
 /// A buffer larger than this is given back after use.
@@ -86,7 +91,7 @@ impl Encoded {
     /// Adds a message with holes for what only the log knows.
     pub(crate) fn push(&mut self, message: &record::Message<'_>) -> Result<(), AppendError> {
         record::encode(message, &mut self.bytes)?;
-        self.ends.push(self.bytes.len());
+        self.ends.push((self.bytes.len(), QueueOffset(0)));
         Ok(())
     }
 
@@ -100,8 +105,10 @@ impl Encoded {
     }
 
     fn complete(&mut self, index: usize, log: LogOffset, queue: QueueOffset, now: Timestamp) {
-        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous]);
-        record::patch(&mut self.bytes[start..self.ends[index]], log, queue, now);
+        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous].0);
+        let end = &mut self.ends[index];
+        end.1 = queue;
+        record::patch(&mut self.bytes[start..end.0], log, queue, now);
     }
 }
 
@@ -168,8 +175,10 @@ impl Sequencer {
         head.next = appended.end.0;
         under_lock(&appended);
         drop(head);
-        let later = encoded.ends[..encoded.ends.len() - 1].iter();
-        appended.rest.extend(later.map(|end| LogOffset(appended.start.0 + *end as u64)));
+        let places = encoded.ends.iter().zip(&encoded.ends[1..]);
+        let later =
+            places.map(|((start, _), (_, queue))| (LogOffset(appended.start.0 + *start as u64), *queue));
+        appended.rest.extend(later);
         Outcome::Appended(appended)
     }
 }
@@ -227,7 +236,7 @@ impl Head {
             if index == 0 {
                 appended.first_queue_offset = offset;
             }
-            at = self.next + encoded.ends[index] as u64;
+            at = self.next + encoded.ends[index].0 as u64;
         }
         assert_eq!(at, appended.end.0, "one queue for each record");
         appended

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Faces of 10, 310 and 320: header and body become a `SendInput`, a `Sent` becomes an answer.
 
-use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,51 +9,71 @@ use protocol::codes::ResponseCode;
 use protocol::ids::OffsetId;
 use protocol::names::ByteStr;
 use protocol::send::{SendBatchMessage, SendHeader, SendMessage, SendMessageV2, SendReply};
-use remoting::{Ctx, Refusal, Reply};
+use remoting::{Answer, Asked, Refusal, Reply, Turn};
 use store::Settled;
 
 use super::UNIT_SUBSCRIBED;
 use crate::Broker;
-use crate::ops::send::{SendInput, Sent};
+use crate::config::BrokerConfig;
+use crate::ops::send::{SendInput, Sending, Sent};
 use crate::topics::Template;
 
 /// Set in the flags of a topic that clients of a unit send to.
 const UNIT: i32 = 0x1;
 
-pub(crate) fn send_message(broker: Arc<Broker>, ctx: Ctx, request: SendMessage, body: Bytes) -> impl Answer {
-    send(broker, ctx, request.0, body)
+pub(crate) fn send_message(
+    broker: &Arc<Broker>,
+    turn: &Turn,
+    asked: &mut Vec<Asked<SendMessage>>,
+    answers: &mut Vec<Answer<SendReply>>,
+) {
+    send(broker, turn, asked.drain(..).map(|asked| (asked.request.0, asked.body)), answers);
 }
 
 pub(crate) fn send_message_v2(
-    broker: Arc<Broker>,
-    ctx: Ctx,
-    request: SendMessageV2,
-    body: Bytes,
-) -> impl Answer {
-    send(broker, ctx, request.0, body)
+    broker: &Arc<Broker>,
+    turn: &Turn,
+    asked: &mut Vec<Asked<SendMessageV2>>,
+    answers: &mut Vec<Answer<SendReply>>,
+) {
+    send(broker, turn, asked.drain(..).map(|asked| (asked.request.0, asked.body)), answers);
 }
 
 pub(crate) fn send_batch(
-    broker: Arc<Broker>,
-    ctx: Ctx,
-    request: SendBatchMessage,
-    body: Bytes,
-) -> impl Answer {
-    send(broker, ctx, SendHeader { batch: true, ..request.0 }, body)
+    broker: &Arc<Broker>,
+    turn: &Turn,
+    asked: &mut Vec<Asked<SendBatchMessage>>,
+    answers: &mut Vec<Answer<SendReply>>,
+) {
+    let batches = asked.drain(..).map(|asked| (SendHeader { batch: true, ..asked.request.0 }, asked.body));
+    send(broker, turn, batches, answers);
 }
 
-/// The future of an answer to a send.
-pub(crate) trait Answer: Future<Output = Result<Reply<SendReply>, Refusal>> + Send + 'static {}
-
-impl<T: Future<Output = Result<Reply<SendReply>, Refusal>> + Send + 'static> Answer for T {}
-
-fn send(broker: Arc<Broker>, ctx: Ctx, header: SendHeader, body: Bytes) -> impl Answer {
-    let input = from_wire(header, body, &ctx, &broker);
-    let sent = broker.send(input, ctx.now);
-    async move { Ok(to_wire(sent.await?, &broker)) }
+fn send(
+    broker: &Arc<Broker>,
+    turn: &Turn,
+    asked: impl Iterator<Item = (SendHeader, Bytes)>,
+    answers: &mut Vec<Answer<SendReply>>,
+) {
+    let store_host = broker.address(turn.local);
+    let inputs = asked.map(|(header, body)| from_wire(header, body, turn, store_host)).collect();
+    let config = broker.config();
+    answers.extend(broker.send_together(inputs, turn.now).into_iter().map(|sending| match sending {
+        Sending::Done(sent) => {
+            Answer::Now(sent.map(|sent| to_wire(sent, broker, &config)).map_err(Refusal::from))
+        }
+        Sending::Waits(sent) => {
+            let broker = broker.clone();
+            Answer::Later(Box::pin(async move {
+                let sent = sent.await?;
+                let config = broker.config();
+                Ok(to_wire(sent, &broker, &config))
+            }))
+        }
+    }));
 }
 
-fn from_wire(header: SendHeader, body: Bytes, ctx: &Ctx, broker: &Broker) -> SendInput {
+fn from_wire(header: SendHeader, body: Bytes, turn: &Turn, store_host: SocketAddr) -> SendInput {
     let sys_flag = match (header.unit, header.topic.is_retry()) {
         (false, _) => 0,
         (true, false) => UNIT,
@@ -66,8 +86,8 @@ fn from_wire(header: SendHeader, body: Bytes, ctx: &Ctx, broker: &Broker) -> Sen
         flag: header.flag,
         sys_flag: header.sys_flag,
         born_at: header.born_at,
-        born_host: ctx.peer,
-        store_host: broker.address(ctx.local),
+        born_host: turn.peer,
+        store_host,
         reconsumed: header.reconsume,
         reconsume_max: header.max_reconsume,
         properties: header.properties.into_text(),
@@ -82,13 +102,15 @@ fn message_ids(sent: &Sent) -> ByteStr {
     // Exactly as long as it gets: a text with room to spare is copied when it becomes shared.
     let mut ids = String::with_capacity(sent.starts().len() * (digits + 1) - 1);
     for offset in sent.starts() {
-        let comma = if ids.is_empty() { "" } else { "," };
-        write!(ids, "{comma}{}", OffsetId { host: sent.store_host, offset }).expect("text takes text");
+        if !ids.is_empty() {
+            ids.push(',');
+        }
+        OffsetId { host: sent.store_host, offset }.write(&mut ids).expect("text takes text");
     }
     ByteStr::from(ids)
 }
 
-fn to_wire(sent: Sent, broker: &Broker) -> Reply<SendReply> {
+fn to_wire(sent: Sent, broker: &Broker, config: &BrokerConfig) -> Reply<SendReply> {
     let header = SendReply {
         message_id: message_ids(&sent),
         queue: sent.queue,
@@ -97,7 +119,7 @@ fn to_wire(sent: Sent, broker: &Broker) -> Reply<SendReply> {
         batch_id: None,
         recall_handle: None,
         region: Some(broker.region.clone()),
-        trace: Some(broker.config().identity.trace_on),
+        trace: Some(config.identity.trace_on),
     };
     match sent.settled {
         Settled::Done => Reply::ok(header),

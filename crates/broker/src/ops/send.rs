@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sending: from what a producer asks to a stored message. Called by the faces of 10, 310 and 320, later by others.
-//! The story is `Broker::send`: topic, check, plan, append, settle. It waits once, for the promised durability; the
+//! The story is `Broker::put`: topic, check, plan, append; and for what one connection sent at once `send_together`,
+//! which does the same with one append for all. A send then waits once, for the promised durability; the
 //! message that made a topic also for the name servers to know it, so that whoever was answered finds the topic.
 //! Never answers a client; a message that is stored is never reported as refused.
 
@@ -8,8 +9,11 @@ mod batch;
 mod check;
 mod plan;
 mod stamp;
+mod together;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +24,14 @@ use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, SCHEDULE_
 use protocol::record::Message;
 use protocol::{caps, properties};
 use stdx::Timestamp;
-use store::{AppendError, Appended, Draft, QueueLimit, QueueRef, Settled};
+use store::{AppendError, Draft, QueueLimit, QueueRef, Settled};
 
 use self::check::check;
 use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::stamp::Brand;
 use self::stamp::Said;
 use crate::Broker;
+use crate::config::BrokerConfig;
 use crate::groups::GroupRefused;
 use crate::topics::{self, Found, Template, Topic, TopicRefused};
 
@@ -177,32 +182,74 @@ struct Stored {
 }
 
 /// Where a message is stored.
-struct Place {
-    queue: QueueRef,
+struct Place<'a> {
+    queue: Cow<'a, QueueRef>,
     /// The queue that its sender is told.
     told: QueueId,
     /// Its topic was made for this.
     is_new: bool,
 }
 
+/// A message that can go into the log as it is.
+struct Planned<'a> {
+    input: &'a SendInput,
+    place: Place<'a>,
+    properties: String,
+    unique: Option<ByteStr>,
+    patience: Option<Duration>,
+    is_dead: bool,
+}
+
+/// A send under way.
+pub enum Sending {
+    /// It is over.
+    Done(Result<Sent, SendRefused>),
+    /// Its promise, or room for it, is still awaited.
+    Waits(Pin<Box<dyn Future<Output = Result<Sent, SendRefused>> + Send>>),
+}
+
 impl Broker {
     /// Stores messages; the future resolves once the promised durability holds, or says why they were not stored.
-    /// All but the waiting is done when this returns: a future that carried the request along would be many times as
-    /// large, and every send would move it about.
+    /// All but the waiting is done when this returns.
     pub fn send(
         self: &Arc<Broker>,
         input: SendInput,
         now: Timestamp,
     ) -> impl Future<Output = Result<Sent, SendRefused>> + Send + use<> {
         let stored = self.put(&input, now);
-        let crowded = is_crowded(&stored).then(|| Box::new(input));
-        let broker = self.clone();
+        let sending = self.settling(input, stored, now);
         async move {
-            let stored = match crowded {
-                None => stored,
-                Some(input) => broker.put_when_roomier(*input, now).await,
-            };
-            Ok(broker.settle(stored?, now).await)
+            match sending {
+                Sending::Done(sent) => sent,
+                Sending::Waits(sent) => sent.await,
+            }
+        }
+    }
+
+    /// What is left to do for a send after its messages went into the log, or did not.
+    fn settling(
+        self: &Arc<Broker>,
+        input: SendInput,
+        stored: Result<Stored, SendRefused>,
+        now: Timestamp,
+    ) -> Sending {
+        match stored {
+            Ok(stored) if self.is_settled(&stored) => {
+                self.rates.send_took(stored.stored_at.since(now));
+                Sending::Done(Ok(stored.sent))
+            }
+            Ok(stored) => {
+                let broker = self.clone();
+                Sending::Waits(Box::pin(async move { Ok(broker.settle(stored, now).await) }))
+            }
+            Err(refused) if is_crowded(&refused) => {
+                let broker = self.clone();
+                Sending::Waits(Box::pin(async move {
+                    let stored = broker.put_when_roomier(input, now).await?;
+                    Ok(broker.settle(stored, now).await)
+                }))
+            }
+            Err(refused) => Sending::Done(Err(refused)),
         }
     }
 
@@ -211,25 +258,32 @@ impl Broker {
         let until = now + self.config().sending.busy_wait;
         loop {
             self.store.roomier(until).await;
-            let stored = self.put(&input, now);
-            if !is_crowded(&stored) || self.clock.now() >= until {
-                return stored;
+            match self.put(&input, now) {
+                Err(refused) if is_crowded(&refused) && self.clock.now() < until => {}
+                stored => return stored,
             }
         }
     }
 
     /// Puts messages into the log.
     fn put(&self, input: &SendInput, now: Timestamp) -> Result<Stored, SendRefused> {
+        let config = self.config();
         let Found { topic, is_new } =
             self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
-        check(input, &topic, &self.config())?;
+        check(input, &topic, &config)?;
         let mut stored = match input.batch {
-            false => self.store_one(input, &topic, now)?,
+            false => self.store_one(input, &topic, &config, now)?,
             true => self.store_batch(input, &topic, now)?,
         };
         stored.made_topic |= is_new;
         self.dispatch_at_once(stored.end);
         Ok(stored)
+    }
+
+    /// Says whether nothing is left to wait for.
+    fn is_settled(&self, stored: &Stored) -> bool {
+        !stored.made_topic
+            && (stored.patience.is_none() || self.store.watermarks().gate.get() >= stored.end.0)
     }
 
     /// Waits for the promised durability, if the producer does, and for the topic to be known, if it is new.
@@ -243,14 +297,35 @@ impl Broker {
             self.rates.send_took(stored_at.since(now));
         }
         if made_topic {
-            // Apart from the future of every send, which it would make larger.
-            Box::pin(self.announced(now)).await;
+            self.announced(now).await;
         }
         sent
     }
 
     /// Plans one message and appends it.
-    fn store_one(&self, input: &SendInput, topic: &Topic, now: Timestamp) -> Result<Stored, SendRefused> {
+    fn store_one(
+        &self,
+        input: &SendInput,
+        topic: &Topic,
+        config: &BrokerConfig,
+        now: Timestamp,
+    ) -> Result<Stored, SendRefused> {
+        let planned = self.planned(input, topic, config, now)?;
+        let appended = self.store.append(&[planned.draft()])?;
+        self.count_sent(topic, 1, 1, (appended.end.0 - appended.start.0) as usize, now);
+        self.count_dead(&planned, now);
+        let place = (appended.start, appended.first_queue_offset);
+        Ok(planned.stored(place, appended.end, appended.stored_at))
+    }
+
+    /// Decides everything about one message before it goes into the log.
+    fn planned<'a>(
+        &self,
+        input: &'a SendInput,
+        topic: &'a Topic,
+        config: &BrokerConfig,
+        now: Timestamp,
+    ) -> Result<Planned<'a>, SendRefused> {
         let said = Said::read(&input.properties);
         if topic.is_compacted() && !said.keyed {
             return Err(SendRefused::KeyMissing);
@@ -260,34 +335,27 @@ impl Broker {
         let place = self.place(input, topic, route, now)?;
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let properties = self.properties(&said, input, &place, route, fresh.as_deref())?;
-        let message = message(input, &place.queue, &input.body, &properties);
-        let appended = self.store.append(&[Draft { queue: &place.queue, message }])?;
-        self.count_sent(topic, 1, &appended, now);
-        if matches!(route, Route::DeadLetters) {
-            self.count_dead(input, now);
-        }
-        let sent = Sent {
-            start: appended.start,
-            rest: Vec::new(),
-            store_host: input.store_host,
-            queue: place.told,
-            queue_offset: appended.first_queue_offset,
+        Ok(Planned {
+            input,
+            place,
+            properties,
             unique: said.unique.map(|id| input.properties.slice_ref(id)).or(fresh.map(ByteStr::from)),
-            settled: Settled::Done,
-        };
-        let patience = self.patience(said.wait);
-        let (end, stored_at) = (appended.end, appended.stored_at);
-        Ok(Stored { sent, end, stored_at, patience, made_topic: place.is_new })
+            patience: said.wait.then_some(config.sending.settle_timeout),
+            is_dead: matches!(route, Route::DeadLetters),
+        })
     }
 
-    fn count_sent(&self, topic: &Topic, messages: usize, appended: &Appended, now: Timestamp) {
-        let bytes = (appended.end.0 - appended.start.0) as usize;
+    fn count_sent(&self, topic: &Topic, calls: usize, messages: usize, bytes: usize, now: Timestamp) {
         self.counts.sent(messages, bytes);
-        topic.traffic(&self.rates, now).puts.add(messages, bytes);
+        topic.traffic(&self.rates, now).puts.add_all(calls, messages, bytes);
     }
 
     /// Notes a message that its consumer gave up by itself.
-    fn count_dead(&self, input: &SendInput, now: Timestamp) {
+    fn count_dead(&self, planned: &Planned<'_>, now: Timestamp) {
+        if !planned.is_dead {
+            return;
+        }
+        let input = planned.input;
         let origin = properties::get(&input.properties, properties::RETRY_TOPIC);
         if let (Some(origin), Some(group)) = (origin, input.topic.retry_group())
             && let Some(topic) = self.topics.get(origin)
@@ -308,22 +376,24 @@ impl Broker {
         Ok(Some(RetryRule { max, in_order: self.locks.is_held(&group, now) }))
     }
 
-    fn place(
+    fn place<'a>(
         &self,
         input: &SendInput,
-        topic: &Topic,
+        topic: &'a Topic,
         route: Route,
         now: Timestamp,
-    ) -> Result<Place, SendRefused> {
+    ) -> Result<Place<'a>, SendRefused> {
         let told = input.queue.unwrap_or_else(|| topic.any_queue());
         let (queue, is_new) = match route {
-            Route::Direct => (topic.queue(told, &self.store)?, false),
+            Route::Direct => (topic.queue_handle(told, &self.store)?, false),
             Route::Delayed(level) => {
-                (self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?, false)
+                let queue = self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?;
+                (Cow::Owned(queue), false)
             }
             Route::DeadLetters => {
                 let group = input.topic.retry_group().unwrap_or_default();
-                self.dead_letters(&group, now)?
+                let (queue, is_new) = self.dead_letters(&group, now)?;
+                (Cow::Owned(queue), is_new)
             }
         };
         Ok(Place { queue, told, is_new })
@@ -343,7 +413,7 @@ impl Broker {
         &self,
         said: &Said<'_>,
         input: &SendInput,
-        place: &Place,
+        place: &Place<'_>,
         route: Route,
         fresh: Option<&str>,
     ) -> Result<String, SendRefused> {
@@ -393,8 +463,34 @@ pub(crate) fn dead_letter_topic(group: &Group) -> TopicConfig {
 }
 
 /// The store has no room for now; nothing of the message is stored.
-fn is_crowded(stored: &Result<Stored, SendRefused>) -> bool {
-    matches!(stored, Err(SendRefused::Append(AppendError::Busy { .. })))
+fn is_crowded(refused: &SendRefused) -> bool {
+    matches!(refused, SendRefused::Append(AppendError::Busy { .. }))
+}
+
+impl Planned<'_> {
+    fn draft(&self) -> Draft<'_> {
+        let queue: &QueueRef = &self.place.queue;
+        Draft { queue, message: message(self.input, queue, &self.input.body, &self.properties) }
+    }
+
+    /// The message once it is in the log. `end` is what to wait for.
+    fn stored(
+        self,
+        (start, queue_offset): (LogOffset, QueueOffset),
+        end: LogOffset,
+        stored_at: Timestamp,
+    ) -> Stored {
+        let sent = Sent {
+            start,
+            rest: Vec::new(),
+            store_host: self.input.store_host,
+            queue: self.place.told,
+            queue_offset,
+            unique: self.unique,
+            settled: Settled::Done,
+        };
+        Stored { sent, end, stored_at, patience: self.patience, made_topic: self.place.is_new }
+    }
 }
 
 fn properties_fit(text: String) -> Result<String, SendRefused> {

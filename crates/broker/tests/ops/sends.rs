@@ -4,7 +4,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use broker::ops::send::{SendInput, SendRefused};
+use broker::ops::send::{SendInput, SendRefused, Sending, Sent};
 use broker::topics::{READ, Template};
 use bytes::Bytes;
 use expect_test::{Expect, expect};
@@ -201,6 +201,67 @@ fn a_batch_is_stored_whole_or_not_at_all() {
         expect!["transactional messages are not available on this broker: the half message was not stored"],
     );
     assert_eq!(world.bodies("orders", 0), ["x"]);
+}
+
+/// Sends what one connection sent at once; each outcome in one line.
+fn together(world: &World, inputs: Vec<SendInput>) -> Vec<String> {
+    let sending = world.broker.send_together(inputs, world.now());
+    let told = |sent: Result<Sent, SendRefused>| match sent {
+        Ok(sent) => format!("{} at {}", sent.queue.0, sent.queue_offset.0),
+        Err(refused) => refused.to_string(),
+    };
+    let done = sending.into_iter().map(|sending| match sending {
+        Sending::Done(sent) => told(sent),
+        Sending::Waits(sent) => told(world.finish(sent)),
+    });
+    let done = done.collect();
+    world.steps();
+    done
+}
+
+#[test]
+fn messages_sent_at_once_are_each_stored_in_their_place_or_refused_by_themselves() {
+    let world = World::new();
+    world.put("orders", 0, &[], "first");
+    let inputs = [
+        input("orders", 1, &[], "a"),
+        input("orders", 0, &[], "b"),
+        input("orders", 0, &[], ""),
+        input("new", 3, &[], "c"),
+        input("orders", 9, &[], "d"),
+        input("orders", 0, &[("DELAY", "1")], "later"),
+        input("orders", 0, &[], "e"),
+    ];
+    assert_eq!(
+        together(&world, inputs.to_vec()),
+        [
+            "1 at 0",
+            "0 at 1",
+            "the message has no body",
+            "3 at 0",
+            "queueId[9] is illegal, topic:[orders] has 4 queues",
+            "0 at 0",
+            "0 at 2"
+        ]
+    );
+    let alone = World::new();
+    alone.put("orders", 0, &[], "first");
+    inputs.into_iter().for_each(|input| drop(alone.send(input)));
+    assert_eq!(world.broker.counts().now(), alone.broker.counts().now());
+    assert_eq!(world.bodies("orders", 0), ["first", "b", "e"]);
+    assert_eq!((world.bodies("orders", 1), world.bodies("new", 3)), (vec!["a".into()], vec!["c".into()]));
+    assert_eq!(together(&world, Vec::new()), [""; 0]);
+    assert_eq!(together(&world, vec![input("orders", 2, &[], ""), input("orders", 2, &[], "")]).len(), 2);
+}
+
+#[test]
+fn messages_that_do_not_fit_one_append_are_stored_each_on_its_own() {
+    let world = World::with(|_, store| {
+        (store.stage_size, store.stages_max, store.max_message) = (128 << 10, 4, 64 << 10);
+    });
+    let body = "x".repeat(60 << 10);
+    let inputs = (0..3).map(|queue| input("orders", queue, &[], &body)).collect();
+    assert_eq!(together(&world, inputs), ["0 at 0", "1 at 0", "2 at 0"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -64,8 +64,17 @@ impl Parked {
         self.gate.leave(permit);
     }
 
+    /// Works on a request as far as it goes without waiting.
+    pub(crate) fn start(&mut self, mut work: Work, permit: Permit, to: ReplyTo) {
+        // Polled without a waker: work that has to wait is polled again right away, by the set it is parked in.
+        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(()) => self.leave(permit),
+            Poll::Pending => self.park(work, permit, to),
+        }
+    }
+
     /// Keeps a request that has to wait.
-    pub(crate) fn park(&mut self, work: Work, mut permit: Permit, to: ReplyTo) {
+    fn park(&mut self, work: Work, mut permit: Permit, to: ReplyTo) {
         self.gate.park(&mut permit);
         self.overdue = self.overdue.into_iter().chain(permit.expires()).min();
         self.waiting.push(Waiting { work, permit: Some(permit), to });

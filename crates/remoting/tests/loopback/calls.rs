@@ -45,6 +45,46 @@ async fn what_waits_is_overtaken_and_answered_when_ready() {
 }
 
 #[tokio::test]
+async fn requests_of_one_read_are_worked_on_together_and_before_what_follows() {
+    let site = Site::open(config());
+    let mut raw = site.raw().await;
+    let mut bad = encode(4, false, &Gather(4), b"");
+    let name = bad.windows(6).position(|part| part == b"number").expect("its field");
+    bad[name] = b'x';
+    let all = [
+        encode(0, false, &Gather(0), b""),
+        encode(1, false, &Gather(1), b""),
+        encode(2, false, &Gather(2), b""),
+        bad,
+        encode(6, false, &Gather(6), b""),
+        encode(7, false, &Echo(7), b""),
+        encode(8, true, &Gather(8), b""),
+        encode(10, false, &Gather(10), b""),
+    ]
+    .concat();
+    raw.send(&all).await;
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        let frame = raw.next().await.expect("an answer");
+        seen.push((frame.opaque, frame.code, String::from_utf8_lossy(&frame.body).into_owned()));
+    }
+    let row = |opaque, code, body: &str| (opaque, code, body.to_owned());
+    let together = [0, 2, 6].map(|opaque| row(opaque, 0, "0 1 2 6"));
+    // One read takes all of these few bytes; only a refused header is answered before its turn.
+    assert_eq!(seen[0], row(4, 1, ""));
+    assert_eq!(seen[1..4], together);
+    assert_eq!(seen[4..], [row(7, 0, ""), row(10, 0, "8 10")]);
+    site.hall.open.advance(2);
+    assert_eq!(raw.next().await.expect("what had to wait").opaque, 1);
+    // More than one turn takes, each in its place.
+    let many: Vec<u8> = (0..500).flat_map(|n| encode(2 * n, false, &Gather(2 * n as u32), b"")).collect();
+    raw.send(&many).await;
+    for n in 0..500 {
+        assert_eq!(raw.next().await.expect("an answer").opaque, 2 * n);
+    }
+}
+
+#[tokio::test]
 async fn what_waits_is_dropped_with_its_connection() {
     let site = Site::open(config());
     let mut raw = site.raw().await;

@@ -11,7 +11,9 @@ use protocol::codes::ResponseCode;
 use protocol::frame::{self, Decoder, Frame, Head, ONE_WAY};
 use protocol::request::{DecodeError, Header, Request};
 use protocol::{Fields, FieldsOut};
-use remoting::{Class, Client, ClientConfig, Connection, Ctx, Refusal, Reply, Router, Server, ServerConfig};
+use remoting::{
+    Asked, Class, Client, ClientConfig, Connection, Ctx, Refusal, Reply, Router, Server, ServerConfig, Turn,
+};
 use stdx::{Clock, SystemClock, Watermark};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,6 +70,8 @@ requests! {
     Refuse = 1006
     /// Sends a one-way `Echo` back and answers.
     NotifyBack = 1007
+    /// Worked on together with those of one read; odd numbers are answered once the hall is open past them.
+    Gather = 1008
     /// Answered by nobody.
     Unknown = 1999
     /// Its code has more than 16 bits.
@@ -165,8 +169,29 @@ async fn refuse(_: Arc<Hall>, _: Ctx, request: Refuse, _: Bytes) -> Answer {
     Err(Refusal::new(ResponseCode(request.0 as i32), "because it was asked to"))
 }
 
+/// The body of an answer names the numbers that were asked together.
+fn gather(
+    hall: &Arc<Hall>,
+    _: &Turn,
+    asked: &mut Vec<Asked<Gather>>,
+    answers: &mut Vec<remoting::Answer<Number>>,
+) {
+    let numbers: Vec<String> = asked.iter().map(|asked| asked.request.0.to_string()).collect();
+    let numbers = Bytes::from(numbers.join(" "));
+    answers.extend(asked.drain(..).map(|asked| {
+        let number = asked.request.0;
+        if number % 2 == 0 {
+            return remoting::Answer::Now(Ok(Reply::ok(Number(number)).with_body(numbers.clone())));
+        }
+        let hall = hall.clone();
+        remoting::Answer::Later(Box::pin(async move { stay(hall, number).await }))
+    }));
+}
+
 pub(crate) fn router() -> Router<Hall> {
     Router::new()
+        .class(Class::Client)
+        .on_together(gather)
         .class(Class::Client)
         .on(echo)
         .on(ask_back)

@@ -35,7 +35,7 @@ impl Broker {
         let draft = |letter| draft_of(letter, input, &queue);
         let drafts: Vec<Draft<'_>> = letters.iter().map(draft).collect();
         let appended = self.store.append(&drafts)?;
-        self.count_sent(topic, letters.len(), &appended, now);
+        self.count_sent(topic, 1, letters.len(), (appended.end.0 - appended.start.0) as usize, now);
         let sent = Sent {
             start: appended.start,
             rest: appended.starts().skip(1).collect(),

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Requests of one type that came with one read, worked on together, so that what they share is done once. The task of
+//! the connection fills a [`Gather`] while it decodes and lets it work before it does anything else.
+//! Invariant: every request that was taken is answered or parked exactly once, in the order in which they came.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::frame::Frame;
+use protocol::request::{DecodeError, Request};
+use stdx::Timestamp;
+
+use crate::admission::Permit;
+use crate::handle::{Connection, ReplyTo};
+use crate::reply::{Refusal, Reply};
+use crate::router::Work;
+
+/// The most requests of one turn.
+const REQUESTS: usize = 64;
+/// The bytes of bodies that end a turn.
+const BYTES: usize = 256 << 10;
+
+/// What the requests of one turn have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// When they were read.
+    pub now: Timestamp,
+    /// Who asks.
+    pub peer: SocketAddr,
+    /// Where it was asked.
+    pub local: SocketAddr,
+}
+
+/// One request of a turn.
+#[derive(Debug)]
+pub struct Asked<R> {
+    /// Its header.
+    pub request: R,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// An answer that is mostly known at once.
+pub enum Answer<H> {
+    /// It is.
+    Now(Result<Reply<H>, Refusal>),
+    /// It has to wait for something.
+    Later(Pin<Box<dyn Future<Output = Result<Reply<H>, Refusal>> + Send>>),
+}
+
+/// Requests of one type on one connection.
+pub(crate) trait Gather: Send {
+    /// Takes a request. Its header may turn out to be unreadable.
+    fn push(&mut self, frame: Frame, to: ReplyTo, permit: Permit) -> Result<(), Unreadable>;
+    /// Whether it should work before it takes another.
+    fn is_full(&self) -> bool;
+    /// Works on all that was taken. What has to wait is handed to `park`, the other permits to `leave`.
+    fn work(&mut self, connection: &Connection, now: Timestamp, ended: &mut dyn FnMut(Ended));
+}
+
+/// A request whose header cannot be read.
+pub(crate) struct Unreadable {
+    pub(crate) name: &'static str,
+    pub(crate) error: DecodeError,
+    pub(crate) permit: Permit,
+}
+
+/// What became of a request.
+pub(crate) enum Ended {
+    Answered(Permit),
+    Waits(Work, Permit, ReplyTo),
+}
+
+/// What gathers for one handler.
+pub(crate) struct Gathered<S, R: Request, F> {
+    state: Arc<S>,
+    handler: Arc<F>,
+    asked: Vec<Asked<R>>,
+    bytes: usize,
+    from: Vec<(ReplyTo, Permit)>,
+    answers: Vec<Answer<R::Reply>>,
+}
+
+impl<S, R: Request, F> Gathered<S, R, F> {
+    pub(crate) fn new(state: Arc<S>, handler: Arc<F>) -> Gathered<S, R, F> {
+        Gathered { state, handler, asked: Vec::new(), bytes: 0, from: Vec::new(), answers: Vec::new() }
+    }
+}
+
+impl<S, R, F> Gather for Gathered<S, R, F>
+where
+    S: Send + Sync + 'static,
+    R: Request,
+    F: Fn(&Arc<S>, &Turn, &mut Vec<Asked<R>>, &mut Vec<Answer<R::Reply>>) + Send + Sync + 'static,
+{
+    fn push(&mut self, frame: Frame, to: ReplyTo, permit: Permit) -> Result<(), Unreadable> {
+        match R::decode(&frame.fields) {
+            Ok(request) => {
+                self.bytes += frame.body.len();
+                self.asked.push(Asked { request, body: frame.body });
+                self.from.push((to, permit));
+                Ok(())
+            }
+            Err(error) => Err(Unreadable { name: R::NAME, error, permit }),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.asked.len() >= REQUESTS || self.bytes >= BYTES
+    }
+
+    fn work(&mut self, connection: &Connection, now: Timestamp, ended: &mut dyn FnMut(Ended)) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let turn = Turn { now, peer: connection.peer(), local: connection.local() };
+        (self.handler)(&self.state, &turn, &mut self.asked, &mut self.answers);
+        assert_eq!(self.answers.len(), self.from.len(), "an answer for each request");
+        self.asked.clear();
+        self.bytes = 0;
+        for ((to, permit), answer) in self.from.drain(..).zip(self.answers.drain(..)) {
+            match answer {
+                Answer::Now(answer) => {
+                    to.send(connection, answer);
+                    ended(Ended::Answered(permit));
+                }
+                Answer::Later(answer) => {
+                    let connection = connection.clone();
+                    let work = Box::pin(async move { to.send(&connection, answer.await) });
+                    ended(Ended::Waits(work, permit, to));
+                }
+            }
+        }
+    }
+}
