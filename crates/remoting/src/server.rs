@@ -77,7 +77,7 @@ impl Default for ServerConfig {
             unsent_per_connection: 1 << 20,
             stuck_total: 256 << 20,
             in_flight_per_connection: 4096,
-            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             name: "server",
         }
     }

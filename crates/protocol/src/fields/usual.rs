@@ -116,9 +116,12 @@ fn usual_name(text: &[u8], at: usize) -> Option<(usize, usize)> {
 /// The place behind the text that begins at `at`, and by how much its escapes are longer than what they stand for.
 #[inline(always)]
 fn usual_value(text: &[u8], at: usize) -> Option<(usize, usize)> {
-    if is_one(text, at) {
-        return Some((at.wrapping_add(1), 0));
-    }
+    if is_one(text, at) { Some((at.wrapping_add(1), 0)) } else { longer_value(text, at) }
+}
+
+/// Apart from its callers: as code it is long, and they have it for each field.
+#[inline(never)]
+fn longer_value(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let mut end = at;
     let mut shrunk = 0_usize;
     loop {

@@ -105,6 +105,14 @@ pub(crate) fn missing<T: Field>(name: &'static str) -> Result<T, DecodeError> {
 /// A decimal number that fits 64 bits, with or without a sign.
 #[inline]
 fn integer(text: &[u8]) -> Option<i64> {
+    match text {
+        [digit @ b'0'..=b'9'] => Some(i64::from(digit & 0xf)),
+        text => longer_integer(text),
+    }
+}
+
+#[inline(never)]
+fn longer_integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
