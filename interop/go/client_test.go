@@ -195,6 +195,64 @@ func TestEveryWayToSendArrives(t *testing.T) {
 	await(t, "all messages", func() bool { return in.count() == want })
 }
 
+// Against Apache's server it takes enablePropertyFilter=true.
+func TestSql92Selects(t *testing.T) {
+	p := newProducer(t)
+	topic := autoTopic(t, p)
+	expressions := map[string][]string{
+		"a BETWEEN 1 AND 10 AND b IN ('x','y') AND c IS NOT NULL": {"one"},
+		"a > 1":                {"ten", "eleven"},
+		"NOT (a > 1)":          {"one"},
+		"a IS NULL OR b = 'z'": {"first", "none", "half"},
+	}
+	inboxes := map[string]*inbox{}
+	for expression := range expressions {
+		in := &inbox{}
+		inboxes[expression] = in
+		c := newConsumer(t, name("G"))
+		err := c.Subscribe(topic, consumer.MessageSelector{Type: consumer.SQL92, Expression: expression},
+			func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+				in.take(messages)
+				return consumer.ConsumeSuccess, nil
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Shutdown() })
+	}
+	for body, properties := range map[string]map[string]string{
+		"one":    {"a": "1", "b": "x", "c": "yes"},
+		"ten":    {"a": "10", "b": "y"},
+		"eleven": {"a": "11", "b": "x", "c": "no"},
+		"half":   {"a": "1.5", "b": "z"},
+		"word":   {"a": "word", "b": "x"},
+		"none":   {"c": "true"},
+	} {
+		message := primitive.NewMessage(topic, []byte(body))
+		message.WithProperties(properties)
+		must(p.SendSync(context.Background(), message))
+	}
+	for expression, want := range expressions {
+		in := inboxes[expression]
+		await(t, expression, func() bool { return in.count() >= len(want) })
+	}
+	time.Sleep(2 * time.Second)
+	for expression, want := range expressions {
+		in := inboxes[expression]
+		for _, body := range want {
+			if in.bodies[body] == 0 {
+				t.Fatalf("%s: no %s in %v", expression, body, in.order)
+			}
+		}
+		if in.count() != len(want) {
+			t.Fatalf("%s: %v", expression, in.order)
+		}
+	}
+}
+
 func TestTagsSelect(t *testing.T) {
 	p := newProducer(t)
 	topic := autoTopic(t, p)

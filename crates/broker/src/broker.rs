@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
-use protocol::filter::Filter;
 use protocol::ids::UniqueIds;
 use protocol::names::ByteStr;
 use stdx::{Clock, Rng, Watermark};
@@ -18,6 +17,7 @@ use crate::clients::Clients;
 use crate::config::BrokerConfig;
 use crate::counts::Counts;
 use crate::delay::Delay;
+use crate::filters::Filters;
 use crate::forbidden::Forbidden;
 use crate::groups::Groups;
 use crate::locks::Locks;
@@ -54,8 +54,7 @@ pub struct Broker {
     pub(crate) region: ByteStr,
     /// Properties that every stored message gets.
     pub(crate) brand: Brand,
-    /// The filter that lets everything pass, shared by those who need it.
-    pub(crate) everything: Arc<Filter>,
+    pub(crate) filters: Filters,
     /// Held by whoever dispatches; its buffer is kept.
     pub(crate) dispatching: Mutex<Vec<Arrival>>,
     pub(crate) upkeep: Mutex<Upkeep>,
@@ -105,7 +104,7 @@ impl Broker {
             // Kept for good, so that the answers that carry it count no references.
             region: ByteStr::from_static(identity.region.clone().leak()),
             brand: Brand::new(&identity.cluster, &identity.region, identity.trace_on),
-            everything: Arc::new(Filter::All),
+            filters: Filters::default(),
             dispatching: Mutex::default(),
             upkeep: Mutex::default(),
             bell: Watermark::default(),

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use protocol::body::{MessageModel, SubscriptionData};
-use protocol::filter::{Filter, FilterError};
 use protocol::names::{ByteStr, Group, TopicName};
 use remoting::Connection;
 use stdx::Timestamp;
@@ -36,8 +35,8 @@ struct State {
 pub(crate) struct Wants {
     /// Every member gets every message.
     pub(crate) broadcasts: bool,
-    /// The version of the subscription and its filter, which may not have compiled.
-    pub(crate) filter: Option<(i64, Result<Arc<Filter>, FilterError>)>,
+    /// What is wanted of the topic, if anything.
+    pub(crate) subscription: Option<Arc<Subscription>>,
 }
 
 impl Clients {
@@ -88,9 +87,7 @@ impl Clients {
     pub(crate) fn wants(&self, group: &Group, connection: ConnectionId, topic: &TopicName) -> Option<Wants> {
         self.with_members(group, |members| Wants {
             broadcasts: members.manner.model == MessageModel::Broadcasting,
-            filter: members
-                .subscription(connection, topic)
-                .map(|wanted| (wanted.data.sub_version, wanted.filter.clone())),
+            subscription: members.subscription(connection, topic).cloned(),
         })
     }
 

@@ -90,6 +90,8 @@ config! {
         young_queue: ByteSize = ByteSize::gib(8), "", live;
         /// The lite pull consumer may pull.
         lite_pull: bool = true, "litePullMessageEnable", live;
+        /// Consumers may ask for messages by their properties, with an SQL92 expression.
+        property_filter: bool = true, "enablePropertyFilter", live;
         /// How many messages a query by unique key gives.
         query_max: usize = 32, "defaultQueryMaxNum", live, Range::AtLeast(1);
     }

@@ -14,6 +14,7 @@ pub mod config;
 pub mod counts;
 pub mod delay;
 mod facts;
+mod filters;
 mod forbidden;
 pub mod groups;
 mod handlers;

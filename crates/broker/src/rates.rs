@@ -251,6 +251,11 @@ impl GroupTraffic {
     /// Notes messages that the group was given, up to an offset.
     pub(crate) fn pulled(&self, queue: QueueId, next: QueueOffset, messages: usize, bytes: usize) {
         self.gets.add(messages, bytes);
+        self.passed(queue, next);
+    }
+
+    /// Notes that the group has seen everything before an offset.
+    pub(crate) fn passed(&self, queue: QueueId, next: QueueOffset) {
         let mut reach = self.reach.lock();
         if reach.len() < REACH_MAX || reach.contains_key(&queue) {
             reach.insert(queue, next);

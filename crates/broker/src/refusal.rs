@@ -3,7 +3,6 @@
 //! a new reason does not compile until somebody decided what clients are told.
 
 use protocol::codes::ResponseCode;
-use protocol::filter::FilterError;
 use protocol::names::NameError;
 use remoting::Refusal;
 use store::{AppendError, ReadError};
@@ -71,7 +70,9 @@ impl From<PullRefused> for Refusal {
                 ResponseCode::SUBSCRIPTION_NOT_EXIST
             }
             PullRefused::BadFilter { .. } => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-            PullRefused::FilterUnknown { .. } => ResponseCode::SYSTEM_ERROR,
+            PullRefused::FilterMissing { .. } => ResponseCode::FILTER_DATA_NOT_EXIST,
+            PullRefused::Outdated => ResponseCode::SUBSCRIPTION_NOT_LATEST,
+            PullRefused::FilterOff { .. } => ResponseCode::SYSTEM_ERROR,
             PullRefused::Full { .. } => ResponseCode::SYSTEM_BUSY,
             PullRefused::Read(error) => return read(error),
         };
@@ -126,8 +127,8 @@ impl From<ClientRefused> for Refusal {
         let code = match &refused {
             // COMPAT: not an empty list; clients skip a rebalance round on this code.
             ClientRefused::NoMembers { .. } => ResponseCode::SYSTEM_ERROR,
-            ClientRefused::BadFilter(FilterError::Unsupported { .. }) => ResponseCode::SYSTEM_ERROR,
-            ClientRefused::BadFilter(FilterError::NoTag { .. }) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+            ClientRefused::FilterOff { .. } => ResponseCode::SYSTEM_ERROR,
+            ClientRefused::BadFilter(_) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
         };
         Refusal::new(code, refused.to_string())
     }

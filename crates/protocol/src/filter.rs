@@ -4,10 +4,22 @@
 //! which is exact. Invariant: a record that passes also passes by its entry.
 #![deny(clippy::indexing_slicing)]
 
+pub mod sql;
 mod tag;
 
 use crate::record::Record;
+use sql::{Sql, SqlError};
 pub use tag::Tags;
+
+/// The kind of expression that lists tags.
+pub const TAG: &str = "TAG";
+/// The kind of expression that asks for properties.
+pub const SQL92: &str = "SQL92";
+
+/// True for the kind of expressions that list tags; no kind means tags.
+pub fn is_tag_kind(kind: &str) -> bool {
+    kind.is_empty() || kind == TAG
+}
 
 /// A compiled subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +29,8 @@ pub enum Filter {
     All,
     /// Messages with one of these tags.
     Tags(Tags),
+    /// Messages whose properties make a condition true.
+    Sql(Box<Sql>),
 }
 
 /// Why an expression cannot be compiled.
@@ -28,12 +42,18 @@ pub enum FilterError {
     /// Only separators.
     #[error("no tag stands in the expression {expression:?}")]
     NoTag { expression: String },
+    /// The SQL92 expression is none.
+    #[error("the SQL92 expression cannot be used: {0}")]
+    Sql(#[from] SqlError),
 }
 
 impl Filter {
     /// Compiles an expression. No type means tags; no expression means everything.
     pub fn parse(kind: &str, expression: &str) -> Result<Filter, FilterError> {
-        if !kind.is_empty() && kind != "TAG" {
+        if kind == SQL92 {
+            return Ok(Filter::Sql(Box::new(Sql::parse(expression)?)));
+        }
+        if !is_tag_kind(kind) {
             return Err(FilterError::Unsupported { kind: kind.to_owned() });
         }
         match expression {
@@ -45,9 +65,14 @@ impl Filter {
     /// Tells from the hash in a consume-queue entry whether the message may be wanted.
     pub fn by_entry(&self, tag_hash: i64) -> bool {
         match self {
-            Filter::All => true,
+            Filter::All | Filter::Sql(_) => true,
             Filter::Tags(tags) => tags.has_hash(tag_hash),
         }
+    }
+
+    /// True when an entry says little: most that pass by it may still fail by their record.
+    pub fn needs_records(&self) -> bool {
+        matches!(self, Filter::Sql(_))
     }
 
     /// Tells whether the message is wanted. Two tags with one hash are told apart here.
@@ -55,6 +80,7 @@ impl Filter {
         match self {
             Filter::All => true,
             Filter::Tags(tags) => record.tag().is_some_and(|tag| tags.has(tag)),
+            Filter::Sql(sql) => sql.matches(record.properties_text()),
         }
     }
 }
@@ -124,10 +150,23 @@ mod tests {
     }
 
     #[test]
+    fn sql_asks_the_record() {
+        let filter = Filter::parse("SQL92", "TAGS = 'x' AND K IS NOT NULL").unwrap();
+        let ask =
+            |tag| with_record(tag, |record| (filter.by_entry(record.tag_hash()), filter.by_record(record)));
+        assert_eq!((ask(Some("x")), ask(Some("y")), ask(None)), ((true, true), (true, false), (true, false)));
+    }
+
+    #[test]
     fn other_types_are_refused_by_name() {
         assert_eq!(
-            Filter::parse("SQL92", "a > 1").unwrap_err().to_string(),
-            r#"expressions of type "SQL92" are not supported"#
+            Filter::parse("LUA", "a > 1").unwrap_err().to_string(),
+            r#"expressions of type "LUA" are not supported"#
+        );
+        assert_eq!(
+            Filter::parse("SQL92", "a > ").unwrap_err().to_string(),
+            "the SQL92 expression cannot be used: at character 5: a property, a number, a text or a condition should \
+             stand here instead of the end"
         );
         assert_eq!(Filter::parse("", "*"), Ok(Filter::All));
         assert!(matches!(Filter::parse("TAG", "||"), Err(FilterError::NoTag { .. })));

@@ -82,6 +82,8 @@ impl Read {
 
 /// How many entries are looked at by one read when the filter lets none through.
 const LOOK_MAX: u64 = 16_384;
+/// The same for a filter that has to look into every record: less than a millisecond's work.
+const LOOK_RECORDS_MAX: u64 = 2_048;
 /// How many entries are taken from the queue at once.
 const ENTRIES: usize = 256;
 
@@ -105,10 +107,11 @@ pub(crate) fn read(
         return Ok(Read::Beyond(bounds));
     }
     let mut gather = Gather { log, filter, access, limit, held: None, out: Vec::new(), count: 0, bytes: 0 };
+    let look_max = if filter.needs_records() { LOOK_RECORDS_MAX } else { LOOK_MAX };
     let mut entries = Vec::new();
     let mut at = from;
     let mut outcome = Ok(());
-    while outcome.is_ok() && at < next && at.0 - from.0 < LOOK_MAX && !gather.is_full() {
+    while outcome.is_ok() && at < next && at.0 - from.0 < look_max && !gather.is_full() {
         entries.clear();
         let want = (next.0 - at.0).min(ENTRIES.min(limit.messages.max(16)) as u64) as usize;
         views.entries(queue, at, want, &mut entries);

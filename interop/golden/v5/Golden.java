@@ -9,6 +9,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -79,6 +80,7 @@ public final class Golden {
         registrations();
         tables();
         clients();
+        Sql.verdicts(out, Path.of(args[0]));
     }
 
     // ---- frames

@@ -61,7 +61,7 @@ pub(crate) struct Presence {
     pub(crate) group: Group,
     pub(crate) manner: Manner,
     /// `None` when the heartbeat left them out because the broker knows them.
-    pub(crate) subscriptions: Option<HashMap<TopicName, Subscription>>,
+    pub(crate) subscriptions: Option<HashMap<TopicName, Arc<Subscription>>>,
     /// Identifies the subscriptions; zero from clients that always send them.
     pub(crate) fingerprint: i32,
 }
@@ -77,7 +77,7 @@ pub struct Members {
 #[derive(Debug)]
 struct Member {
     session: Session,
-    subscriptions: HashMap<TopicName, Subscription>,
+    subscriptions: HashMap<TopicName, Arc<Subscription>>,
     fingerprint: i32,
 }
 
@@ -267,7 +267,7 @@ impl Members {
     /// Returns what the member on `connection` wants of a topic, else what the newest of the other members wants.
     ///
     /// Members may disagree, for example while an application is rolled out. Each is then served what it asked for.
-    pub fn subscription(&self, connection: ConnectionId, topic: &TopicName) -> Option<&Subscription> {
+    pub fn subscription(&self, connection: ConnectionId, topic: &TopicName) -> Option<&Arc<Subscription>> {
         let own = self.sessions.get(&connection).and_then(|member| member.subscriptions.get(topic));
         own.or_else(|| {
             let all = self.sessions.values().filter_map(|member| member.subscriptions.get(topic));
@@ -294,10 +294,10 @@ impl Members {
 
 /// Takes the topics of `new`, but keeps what is known of one in a later version: heartbeats overtake each other.
 fn newest(
-    known: &HashMap<TopicName, Subscription>,
-    new: HashMap<TopicName, Subscription>,
-) -> HashMap<TopicName, Subscription> {
-    let pick = |(topic, subscription): (TopicName, Subscription)| {
+    known: &HashMap<TopicName, Arc<Subscription>>,
+    new: HashMap<TopicName, Arc<Subscription>>,
+) -> HashMap<TopicName, Arc<Subscription>> {
+    let pick = |(topic, subscription): (TopicName, Arc<Subscription>)| {
         let later = known.get(&topic).filter(|old| old.data.sub_version > subscription.data.sub_version);
         (topic, later.cloned().unwrap_or(subscription))
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::codes::ResponseCode;
+use protocol::filter;
 use protocol::names::ByteStr;
 use protocol::pull::{
     BEFORE_ALL, COMMIT_OFFSET, LitePullMessage, NO_QUEUE, PullMessage, PullReply, SUBSCRIPTION, SUSPEND,
@@ -72,6 +73,7 @@ fn from_wire(request: PullMessage, ctx: &Ctx, lite: bool, reading: &Reading) -> 
             let text = |text: Option<ByteStr>| text.unwrap_or_default();
             (text(request.expression_type.clone()), text(request.subscription.clone()))
         }),
+        kind: request.expression_type.filter(|kind| !filter::is_tag_kind(kind)),
         sub_version: request.sub_version,
         connection: ctx.connection.id(),
         lite,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::body::{MessageModel, SubscriptionData};
-use protocol::filter::{Filter, FilterError};
+use protocol::filter::{self, FilterError};
 use protocol::frame::Language;
 use protocol::heartbeat::NotifyConsumerIdsChanged;
 use protocol::names::{ByteStr, Group, TopicName};
@@ -17,6 +17,7 @@ use stdx::Timestamp;
 
 use crate::Broker;
 use crate::clients::{Manner, Presence, Session, Subscription};
+use crate::filters::Filters;
 use crate::groups::GroupRefused;
 use crate::topics::TopicRefused;
 
@@ -75,6 +76,12 @@ pub enum ClientRefused {
     /// Its filter cannot be read.
     #[error(transparent)]
     BadFilter(#[from] FilterError),
+    /// Filters of its kind are not served.
+    #[error("The broker does not support consumer to filter message by {kind}")]
+    FilterOff {
+        /// The kind.
+        kind: String,
+    },
 }
 
 impl Broker {
@@ -102,7 +109,8 @@ impl Broker {
                 }
             }
             groups.push((consumer.group.clone(), consumer.manner));
-            presences.push(presence(consumer, input.fingerprint, input.without_subscriptions));
+            let presence = presence(consumer, &self.filters, input.fingerprint, input.without_subscriptions);
+            presences.push(presence);
         }
         let producers = input.producers.iter().map(Group::detached).collect();
         let greeted = self.clients.heartbeat(connection, &session, presences, producers);
@@ -183,8 +191,17 @@ impl Broker {
 
     /// Judges a filter before its client uses it.
     pub fn check_filter(&self, wanted: &SubscriptionData) -> Result<(), ClientRefused> {
-        Filter::parse(&wanted.expression_type, &wanted.sub_string)?;
+        let kind = &wanted.expression_type;
+        if !self.serves_filter(kind) {
+            return Err(ClientRefused::FilterOff { kind: kind.clone() });
+        }
+        self.filters.compile(kind, &wanted.sub_string)?;
         Ok(())
+    }
+
+    /// True when filters of a kind are served here at all.
+    pub(crate) fn serves_filter(&self, kind: &str) -> bool {
+        filter::is_tag_kind(kind) || self.config().reading.property_filter
     }
 }
 
@@ -197,12 +214,17 @@ enum PrepareRefused {
     Topic(#[from] TopicRefused),
 }
 
-fn presence(consumer: ConsumerInput, fingerprint: i32, without_subscriptions: bool) -> Presence {
-    let compile = |data: SubscriptionData| -> (TopicName, Subscription) {
-        let filter = Filter::parse(&data.expression_type, &data.sub_string).map(Arc::new);
-        (data.topic.detached(), Subscription { data, filter })
+fn presence(
+    consumer: ConsumerInput,
+    filters: &Filters,
+    fingerprint: i32,
+    without_subscriptions: bool,
+) -> Presence {
+    let compile = |data: SubscriptionData| -> (TopicName, Arc<Subscription>) {
+        let filter = filters.compile(&data.expression_type, &data.sub_string);
+        (data.topic.detached(), Arc::new(Subscription { data, filter }))
     };
-    let subscriptions: HashMap<TopicName, Subscription> =
+    let subscriptions: HashMap<TopicName, Arc<Subscription>> =
         consumer.subscriptions.into_iter().map(compile).collect();
     Presence {
         group: consumer.group.detached(),

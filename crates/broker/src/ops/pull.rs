@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::filter::{Filter, FilterError};
+use protocol::filter::{self, Filter};
 use protocol::names::{ByteStr, Group, QueueId, QueueOffset, TopicName};
 use stdx::Timestamp;
 use store::{Batch, QueueRef, Read, ReadError, ReadLimit};
@@ -17,6 +17,9 @@ use crate::arrivals::waiters::Full;
 use crate::clients::ConnectionId;
 use crate::groups::GroupRefused;
 use crate::topics::{Topic, TopicRefused};
+
+/// How long a waiting reader is not told that messages came and none was for it: so long its group seems to lag.
+const TELL_PASSED: Duration = Duration::from_secs(1);
 
 /// What a consumer asks.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct PullInput {
     pub commit: Option<QueueOffset>,
     /// Its filter, kind and expression, when it does not rely on what its heartbeat said.
     pub filter: Option<(ByteStr, ByteStr)>,
+    /// The kind of filter it believes to have, when that is none that it applies once more by itself.
+    pub kind: Option<ByteStr>,
     /// The version of the subscription it knows.
     pub sub_version: i64,
     /// The connection it asks on.
@@ -134,15 +139,24 @@ pub enum PullRefused {
         /// The topic.
         topic: TopicName,
     },
-    /// Its filter cannot be read.
+    /// The filter that came with it cannot be read.
     #[error("parse the consumer's subscription failed: {why}")]
     BadFilter {
         /// What is wrong with it.
         why: String,
     },
+    /// The filter that came with a heartbeat cannot be read.
+    #[error("The broker's consumer filter data is not exist!Your expression may be wrong! {why}")]
+    FilterMissing {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The client changed what it wants, and did not say yet what to.
+    #[error("the consumer's subscription not latest")]
+    Outdated,
     /// Its kind of filter is not served.
     #[error("The broker does not support consumer to filter message by {kind}")]
-    FilterUnknown {
+    FilterOff {
         /// The kind.
         kind: String,
     },
@@ -160,15 +174,6 @@ pub enum PullRefused {
 impl From<Full> for PullRefused {
     fn from(full: Full) -> PullRefused {
         PullRefused::Full { waiting: full.waiting }
-    }
-}
-
-impl From<FilterError> for PullRefused {
-    fn from(error: FilterError) -> PullRefused {
-        match error {
-            FilterError::Unsupported { kind } => PullRefused::FilterUnknown { kind },
-            error => PullRefused::BadFilter { why: error.to_string() },
-        }
     }
 }
 
@@ -192,21 +197,36 @@ impl Broker {
             return Ok(ready.answer(Outcome::Reset, next));
         }
         let Some(from) = input.from else { return Ok(ready.before_all()) };
-        let mut read = self.read(&ready, from).await?;
-        if let Some(until) = input.wait.map(|patience| now + patience) {
+        let mut at = from;
+        let mut read = self.read(&ready, at).await?;
+        if let Some(mut until) = input.wait.map(|patience| now + patience) {
             while matches!(read, Read::AtTail(_)) && self.clock.now() < until {
                 let hint = ready.filter.clone();
-                let mut parked = self.arrivals.park(ready.queue.key(), from, hint, until)?;
+                let mut parked = self.arrivals.park(ready.queue.key(), at, hint, until)?;
                 self.dispatch_gathered();
-                read = self.read(&ready, from).await?;
+                read = self.read(&ready, at).await?;
                 if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(&input) {
                     parked.woken().await;
-                    read = self.read(&ready, from).await?;
+                    read = self.read(&ready, at).await?;
                 }
                 if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
                     return Ok(ready.answer(Outcome::Reset, next));
                 }
+                // What came is not for this reader: it sleeps on behind it, but not for long, because its progress has
+                // to be told.
+                if let Read::Filtered { next, bounds } = read
+                    && next == bounds.next
+                {
+                    at = next;
+                    until = until.min(self.clock.now() + TELL_PASSED);
+                    read = Read::AtTail(bounds);
+                }
             }
+        }
+        if let Read::AtTail(bounds) = read
+            && at > from
+        {
+            read = Read::Filtered { next: at, bounds };
         }
         let pulled = ready.pulled(read, from);
         self.count_pulled(&input, &pulled, now);
@@ -219,7 +239,12 @@ impl Broker {
     }
 
     fn count_pulled(&self, input: &PullInput, pulled: &Pulled, now: Timestamp) {
-        let Outcome::Found(batch) = &pulled.outcome else { return self.counts.missed() };
+        let Outcome::Found(batch) = &pulled.outcome else {
+            if matches!(pulled.outcome, Outcome::Filtered) {
+                self.rates.group(&input.topic, &input.group, now).passed(input.queue, pulled.next);
+            }
+            return self.counts.missed();
+        };
         self.counts.pulled(batch.count, batch.bytes);
         self.rates.group(&input.topic, &input.group, now).pulled(
             input.queue,
@@ -261,24 +286,38 @@ impl Broker {
 
     /// Returns the compiled filter of a pull: its own, or what its client's heartbeat said.
     fn filter_for(&self, input: &PullInput, may_broadcast: bool) -> Result<Arc<Filter>, PullRefused> {
+        let off = |kind: &str| PullRefused::FilterOff { kind: kind.to_owned() };
         if let Some((kind, expression)) = &input.filter {
-            return Ok(Arc::new(Filter::parse(kind, expression)?));
+            if !self.serves_filter(kind) {
+                return Err(off(kind));
+            }
+            let compiled = self.filters.compile(kind, expression);
+            return compiled.map_err(|error| PullRefused::BadFilter { why: error.to_string() });
         }
         let found = self.clients.wants(&input.group, input.connection, &input.topic);
         let wants = found.ok_or_else(|| PullRefused::NoMembers { group: input.group.clone() })?;
         if wants.broadcasts && !may_broadcast {
             return Err(PullRefused::BroadcastForbidden { group: input.group.clone() });
         }
-        let (version, filter) = wants.filter.ok_or_else(|| PullRefused::NoSubscription {
+        let wanted = wants.subscription.ok_or_else(|| PullRefused::NoSubscription {
             group: input.group.clone(),
             topic: input.topic.clone(),
         })?;
-        // COMPAT: Apache refuses with 25 until the next heartbeat. The client filters tags once more by itself, so
-        // giving it everything meanwhile neither stops it nor skips a message of its newer subscription.
-        if version < input.sub_version {
-            return Ok(self.everything.clone());
+        let kind = &wanted.data.expression_type;
+        if !self.serves_filter(kind) {
+            return Err(off(kind));
         }
-        Ok(filter?)
+        let filters_itself = filter::is_tag_kind(kind) && input.kind.is_none();
+        // COMPAT: Apache refuses with 25 until the next heartbeat. A client that filters tags once more by itself can be
+        // given everything meanwhile: that neither stops it nor skips a message of its newer subscription.
+        match (wanted.data.sub_version < input.sub_version, filters_itself) {
+            (true, true) => Ok(self.filters.everything()),
+            (true, false) => Err(PullRefused::Outdated),
+            (false, _) => wanted.filter.clone().map_err(|error| match filter::is_tag_kind(kind) {
+                true => PullRefused::BadFilter { why: error.to_string() },
+                false => PullRefused::FilterMissing { why: error.to_string() },
+            }),
+        }
     }
 
     /// Reads from memory, or by the store's own readers when the data is not there.

@@ -11,7 +11,7 @@ use protocol::json;
 use protocol::lock::{LockBatchQueues, UnlockBatchQueues};
 use protocol::names::{BrokerName, ByteStr, Group, QueueId, QueueOffset, TopicName};
 use protocol::offset::{QueryConsumerOffset, UpdateConsumerOffset};
-use protocol::pull::{COMMIT_OFFSET, PullMessage};
+use protocol::pull::{COMMIT_OFFSET, PullMessage, SUBSCRIPTION};
 use std::time::Duration;
 
 use crate::site::{Peer, Site, heartbeat_data, pull_request, waiting};
@@ -103,6 +103,76 @@ async fn a_pull_is_filtered_by_what_the_heartbeat_said() {
     );
 }
 
+/// A heartbeat that asks for properties.
+fn sql_heartbeat(client: &str, group: &str, expression: &str, version: i64) -> HeartbeatData {
+    let mut data = heartbeat_data(client, group, &[("orders", expression)]);
+    let wanted = &mut data.consumer_data_set[0].subscription_data_set[0];
+    (wanted.expression_type, wanted.sub_version) = ("SQL92".into(), version);
+    data
+}
+
+fn by_heartbeat(group: &str, version: i64) -> PullMessage {
+    let request = PullMessage { sys_flag: 0, sub_version: version, ..pull_request(group, "orders", 0, 0) };
+    PullMessage { expression_type: Some(ByteStr::from("SQL92")), subscription: None, ..request }
+}
+
+#[tokio::test]
+async fn properties_are_asked_by_heartbeat_and_a_bad_expression_never_gets_everything() {
+    let site = Site::new();
+    let client = site.client("one").await;
+    for a in ["1", "2"] {
+        client.send("orders", 0, &[("a", a)], a).await;
+    }
+    client.heartbeat(&sql_heartbeat("one", "g", "a = 2", 5)).await;
+    let (code, reply, found) = client.pull(waiting(by_heartbeat("g", 5), Duration::from_secs(15))).await;
+    assert_eq!((code, reply.map(|reply| reply.next.0), found), (0, Some(2), vec!["2".to_owned()]));
+    assert_eq!(client.pull(by_heartbeat("g", 6)).await.0, 25, "what it wants now is not known yet");
+    client.heartbeat(&sql_heartbeat("one", "g", "a = ", 6)).await;
+    assert_eq!(
+        client.pull(by_heartbeat("g", 6)).await.0,
+        27,
+        "the heartbeat is taken, its pulls are refused"
+    );
+    client.heartbeat(&sql_heartbeat("one", "g", "a = 1", 7)).await;
+    assert_eq!(client.pull(by_heartbeat("g", 7)).await.2, ["1"]);
+    let tags = HeartbeatData { ..heartbeat_data("one", "tags", &[("orders", "*")]) };
+    client.heartbeat(&tags).await;
+    assert_eq!(client.pull(by_heartbeat("tags", 2)).await.0, 25, "its new filter is one that only we apply");
+    let check = |expression: &str| {
+        let subscription_data =
+            sql_heartbeat("one", "g", expression, 1).consumer_data_set[0].subscription_data_set[0].clone();
+        json::to_vec(&CheckClientRequestBody { subscription_data, ..CheckClientRequestBody::default() })
+    };
+    assert!(client.call(&CheckClientConfig, check("a = 1")).await.is_ok());
+    for bad in ["a = ", "", "a LIKE 'x'"] {
+        let refused = client.call(&CheckClientConfig, check(bad)).await.err().unwrap_or_default();
+        assert!(refused.starts_with("23 "), "{bad}: {refused}");
+    }
+    let inline = PullMessage {
+        sys_flag: SUBSCRIPTION,
+        subscription: Some(ByteStr::from("a =")),
+        ..by_heartbeat("g", 7)
+    };
+    assert_eq!(client.pull(inline).await.0, 23);
+}
+
+#[tokio::test]
+async fn filters_by_properties_can_be_switched_off() {
+    let site = Site::with(|config| config.reading.property_filter = false);
+    let client = site.client("one").await;
+    client.send("orders", 0, &[("a", "1")], "1").await;
+    client.heartbeat(&sql_heartbeat("one", "g", "a = 1", 5)).await;
+    assert_eq!(client.pull(by_heartbeat("g", 5)).await.0, 1);
+    let subscription_data =
+        sql_heartbeat("one", "g", "a = 1", 1).consumer_data_set[0].subscription_data_set[0].clone();
+    let check =
+        json::to_vec(&CheckClientRequestBody { subscription_data, ..CheckClientRequestBody::default() });
+    assert_eq!(
+        client.call(&CheckClientConfig, check).await.err().as_deref(),
+        Some("1 The broker does not support consumer to filter message by SQL92")
+    );
+}
+
 #[tokio::test]
 async fn a_heartbeat_may_leave_out_what_the_broker_knows() {
     let site = Site::new();
@@ -144,7 +214,8 @@ async fn filters_are_judged_before_they_are_used() {
     };
     assert_eq!(check("TAG", "a || b").await, Ok(()));
     assert!(check("TAG", "||").await.expect_err("it has no tag").starts_with("23 "));
-    assert!(check("SQL92", "a > 1").await.expect_err("nobody compiles it").starts_with("1 "));
+    assert_eq!(check("SQL92", "a > 1").await, Ok(()));
+    assert!(check("LUA", "a > 1").await.expect_err("nobody compiles it").starts_with("23 "));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! Operations on a real store in a temporary directory, with a clock that the test turns and no runtime.
 
 mod delays;
+mod filters;
 mod progress;
 mod pulls;
 mod races;

@@ -33,14 +33,6 @@ fn what_is_refused_says_why() {
     assert_eq!(world.look("orders", 4, 0), "refused: queueId[4] is illegal, topic:[orders] has 4 queues");
     let without = PullInput { filter: None, ..pull_input("orders", 0, 0) };
     assert_eq!(show(world.pull(without)), "refused: the consumer's group info not exist, group: g");
-    let sql = PullInput {
-        filter: Some((ByteStr::from("SQL92"), ByteStr::from("a > 1"))),
-        ..pull_input("orders", 0, 0)
-    };
-    assert_eq!(
-        show(world.pull(sql)),
-        "refused: The broker does not support consumer to filter message by SQL92"
-    );
     let config = TopicConfig::new(TopicName::stored("secret"), 1, WRITE);
     world.broker.topics().update(config, &world.store, world.now()).expect("it is set");
     assert_eq!(

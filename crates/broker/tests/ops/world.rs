@@ -271,6 +271,7 @@ pub(crate) fn pull_input(topic: &str, queue: u32, from: u64) -> PullInput {
         wait: None,
         commit: None,
         filter: Some((ByteStr::from("TAG"), ByteStr::from("*"))),
+        kind: None,
         sub_version: 0,
         connection: 1,
         lite: false,

@@ -216,6 +216,7 @@ fn pull_input(ask: &Ask, wait: Option<Duration>, messages: usize) -> PullInput {
         wait,
         commit: ask.commit.map(QueueOffset),
         filter: Some((ByteStr::from("TAG"), ByteStr::from(ask.tags.as_str()))),
+        kind: None,
         sub_version: 0,
         connection: 1,
         lite: false,

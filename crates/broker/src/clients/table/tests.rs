@@ -31,7 +31,7 @@ fn presence(group: &str, wanted: &str, fingerprint: i32) -> Presence {
             ..SubscriptionData::default()
         };
         let filter = Filter::parse("TAG", tags).map(Arc::new);
-        (TopicName::stored(topic), Subscription { data, filter })
+        (TopicName::stored(topic), Arc::new(Subscription { data, filter }))
     };
     let manner = Manner {
         consume_type: ConsumeType::Passively,
