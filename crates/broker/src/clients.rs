@@ -3,6 +3,7 @@
 //! The shell of `table`; it adds the live connections. Called by the client operations, by pulls (subscriptions)
 //! and when a connection closes. Never decides what a member may do.
 
+mod agreement;
 mod table;
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,14 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use protocol::body::{MessageModel, SubscriptionData};
+use protocol::body::{ConsumeType, MessageModel, SubscriptionData};
 use protocol::names::{ByteStr, Group, TopicName};
 use remoting::Connection;
 use stdx::Timestamp;
 
+pub(crate) use self::agreement::Dispute;
 use self::table::ClientTable;
 pub use self::table::{ConnectionId, Manner, Members, Session, Subscription};
-pub(crate) use self::table::{Greeted, Presence};
+pub(crate) use self::table::{Disputed, Greeted, Presence};
 
 /// All sessions with their connections.
 #[derive(Default)]
@@ -37,6 +39,8 @@ pub(crate) struct Wants {
     pub(crate) broadcasts: bool,
     /// What is wanted of the topic, if anything.
     pub(crate) subscription: Option<Arc<Subscription>>,
+    /// How the member on this connection stands to the others, if not all want the same.
+    pub(crate) dispute: Option<Dispute>,
 }
 
 impl Clients {
@@ -88,6 +92,9 @@ impl Clients {
         self.with_members(group, |members| Wants {
             broadcasts: members.manner.model == MessageModel::Broadcasting,
             subscription: members.subscription(connection, topic).cloned(),
+            dispute: members
+                .dispute(connection, topic)
+                .filter(|_| members.manner.consume_type == ConsumeType::Passively),
         })
     }
 

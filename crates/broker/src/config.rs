@@ -108,8 +108,38 @@ config! {
         offsets_interval: Duration = Duration::from_secs(1), "flushConsumerOffsetInterval", live, Range::AtLeast(10);
         /// How long a queue stays locked for a client that does not renew.
         lock_lease: Duration = Duration::from_secs(60), "rebalanceLockMaxLiveTime", restart, Range::AtLeast(1);
+        /// What becomes of a member whose filter of a topic is not its group's: `refuse` gives it no messages of the topic
+        /// until the others are gone, `union` gives every member what any of them wants where that is the server's to choose.
+        mixed_subscriptions: Mixed = Mixed::Refuse, "", live;
         /// Consumers may move a group's progress on the server; they follow with their next pull.
         server_side_reset: bool = true, "useServerSideResetOffset", live;
+    }
+}
+
+/// What becomes of members of one group that want different things of a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mixed {
+    /// Those who want something else than the group has wanted longest get nothing.
+    #[default]
+    Refuse,
+    /// All get what any of them wants, unless clients filter once more by themselves: tags are refused.
+    Union,
+}
+
+impl stdx::config::Value for Mixed {
+    const KIND: &'static str = "refuse or union";
+    fn read(text: &str) -> Result<Mixed, String> {
+        match text {
+            "refuse" => Ok(Mixed::Refuse),
+            "union" => Ok(Mixed::Union),
+            other => Err(format!("'{other}' is neither refuse nor union")),
+        }
+    }
+    fn print(&self) -> String {
+        match self {
+            Mixed::Refuse => "refuse".to_owned(),
+            Mixed::Union => "union".to_owned(),
+        }
     }
 }
 

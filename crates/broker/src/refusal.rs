@@ -66,9 +66,9 @@ impl From<PullRefused> for Refusal {
             PullRefused::Topic(TopicRefused::Append(error)) => return append(error),
             PullRefused::Group(refused) => group(refused),
             PullRefused::Topic(refused) => topic(refused),
-            PullRefused::NoMembers { .. } | PullRefused::NoSubscription { .. } => {
-                ResponseCode::SUBSCRIPTION_NOT_EXIST
-            }
+            PullRefused::NoMembers { .. }
+            | PullRefused::NoSubscription { .. }
+            | PullRefused::Mixed { .. } => ResponseCode::SUBSCRIPTION_NOT_EXIST,
             PullRefused::BadFilter { .. } => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
             PullRefused::FilterMissing { .. } => ResponseCode::FILTER_DATA_NOT_EXIST,
             PullRefused::Outdated => ResponseCode::SUBSCRIPTION_NOT_LATEST,

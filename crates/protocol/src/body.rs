@@ -20,8 +20,8 @@ mod stats;
 mod topic;
 
 pub use connection::{
-    Connection, ConsumerConnection, GetConsumerListByGroupResponseBody, ProducerConnection, ProducerInfo,
-    ProducerTableInfo, QuerySubscriptionResponseBody,
+    Connection, ConsumerConnection, GetConsumerListByGroupResponseBody, OtherSubscription,
+    ProducerConnection, ProducerInfo, ProducerTableInfo, QuerySubscriptionResponseBody, SubscriptionDispute,
 };
 pub use consume_queue::{ConsumeQueueData, QueryConsumeQueueResponseBody};
 pub use group::{

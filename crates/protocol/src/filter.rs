@@ -7,6 +7,8 @@
 pub mod sql;
 mod tag;
 
+use std::sync::Arc;
+
 use crate::record::Record;
 use sql::{Sql, SqlError};
 pub use tag::Tags;
@@ -31,6 +33,8 @@ pub enum Filter {
     Tags(Tags),
     /// Messages whose properties make a condition true.
     Sql(Box<Sql>),
+    /// Messages that one of these takes.
+    Any(Vec<Arc<Filter>>),
 }
 
 /// Why an expression cannot be compiled.
@@ -67,12 +71,17 @@ impl Filter {
         match self {
             Filter::All | Filter::Sql(_) => true,
             Filter::Tags(tags) => tags.has_hash(tag_hash),
+            Filter::Any(filters) => filters.iter().any(|filter| filter.by_entry(tag_hash)),
         }
     }
 
     /// True when an entry says little: most that pass by it may still fail by their record.
     pub fn needs_records(&self) -> bool {
-        matches!(self, Filter::Sql(_))
+        match self {
+            Filter::All | Filter::Tags(_) => false,
+            Filter::Sql(_) => true,
+            Filter::Any(filters) => filters.iter().any(|filter| filter.needs_records()),
+        }
     }
 
     /// Tells whether the message is wanted. Two tags with one hash are told apart here.
@@ -81,6 +90,7 @@ impl Filter {
             Filter::All => true,
             Filter::Tags(tags) => record.tag().is_some_and(|tag| tags.has(tag)),
             Filter::Sql(sql) => sql.matches(record.properties_text()),
+            Filter::Any(filters) => filters.iter().any(|filter| filter.by_record(record)),
         }
     }
 }

@@ -276,7 +276,7 @@ fn tags_are_hashed_and_split_as_apache_does() {
             filter::Filter::Tags(tags) => {
                 tags.iter().map(|(tag, hash)| (tag.to_owned(), hash.to_string())).unzip()
             }
-            filter::Filter::Sql(_) => unreachable!("these are tags"),
+            filter::Filter::Sql(_) | filter::Filter::Any(_) => unreachable!("these are tags"),
         };
         assert_eq!((tags, hashes), (list(&row[1]), list(&row[2])), "{:?}", row[0]);
     }

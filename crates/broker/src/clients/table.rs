@@ -15,6 +15,8 @@ use protocol::frame::Language;
 use protocol::names::{ByteStr, Group, TopicName};
 use stdx::Timestamp;
 
+use super::agreement::{Agreement, Dispute, Word};
+
 /// The number of a connection, as the server counts them.
 pub type ConnectionId = u64;
 
@@ -45,7 +47,7 @@ pub struct Subscription {
 }
 
 /// How a group consumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Manner {
     /// Pulled by the client's own loop, by the application, or popped.
     pub consume_type: ConsumeType,
@@ -67,22 +69,40 @@ pub(crate) struct Presence {
 }
 
 /// A consumer group as it is now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Members {
     /// How it consumes, by the latest heartbeat.
     pub manner: Manner,
     sessions: BTreeMap<ConnectionId, Member>,
+    /// Follows from what the members want.
+    agreements: BTreeMap<TopicName, Agreement>,
 }
 
 #[derive(Debug)]
 struct Member {
     session: Session,
-    subscriptions: HashMap<TopicName, Arc<Subscription>>,
+    words: HashMap<TopicName, Word>,
     fingerprint: i32,
 }
 
+/// A topic of which the members of a group want different things.
+pub(crate) struct Disputed<'a> {
+    pub(crate) topic: &'a TopicName,
+    /// What the group has wanted longest.
+    pub(crate) governing: &'a Arc<Subscription>,
+    /// What others want instead, and who; `None` is nothing of this topic.
+    pub(crate) others: Vec<(Option<&'a Arc<Subscription>>, Vec<&'a Session>)>,
+}
+
+impl Member {
+    /// True when it subscribes, but not to this topic: the queues that fall to it are read by nobody.
+    fn misses(&self, topic: &TopicName) -> bool {
+        !self.words.is_empty() && !self.words.contains_key(topic)
+    }
+}
+
 /// What a heartbeat changed in a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Greeted {
     /// The member is new.
     pub(crate) joined: bool,
@@ -90,6 +110,8 @@ pub(crate) struct Greeted {
     pub(crate) resubscribed: bool,
     /// The client left its subscriptions out, and they are unknown or others: it has to send them.
     pub(crate) unknown: bool,
+    /// Topics of which the members want different things since this heartbeat.
+    pub(crate) disputed: Vec<TopicName>,
 }
 
 /// All sessions.
@@ -99,6 +121,8 @@ pub(crate) struct ClientTable {
     producers: HashMap<Group, BTreeMap<ConnectionId, Session>>,
     /// The groups a connection stands in, so that closing it touches no others.
     connections: HashMap<ConnectionId, HashSet<Group>>,
+    /// Counts what members said anew.
+    said: u64,
 }
 
 impl ClientTable {
@@ -106,26 +130,29 @@ impl ClientTable {
     pub(crate) fn consumer(&mut self, session: &Session, presence: Presence) -> Greeted {
         let Presence { group, manner, subscriptions, fingerprint } = presence;
         self.connections.entry(session.connection).or_default().insert(group.clone());
-        let members =
-            self.consumers.entry(group).or_insert_with(|| Members { manner, sessions: BTreeMap::new() });
+        let members = self.consumers.entry(group).or_insert_with(|| Members { manner, ..Members::default() });
         members.manner = manner;
         let before = members.topics();
         let joined = !members.sessions.contains_key(&session.connection);
         let member = members.sessions.entry(session.connection).or_insert_with(|| Member {
             session: session.clone(),
-            subscriptions: HashMap::new(),
+            words: HashMap::new(),
             fingerprint,
         });
         member.session = session.clone();
-        let mut unknown = false;
+        let (mut unknown, mut disputed) = (false, Vec::new());
         match subscriptions {
             Some(subscriptions) => {
-                member.subscriptions = newest(&member.subscriptions, subscriptions);
+                let (words, is_new) = newest(&member.words, subscriptions, &mut self.said);
+                member.words = words;
                 member.fingerprint = fingerprint;
+                if is_new {
+                    disputed = members.agree();
+                }
             }
-            None => unknown = member.subscriptions.is_empty() || member.fingerprint != fingerprint,
+            None => unknown = member.words.is_empty() || member.fingerprint != fingerprint,
         }
-        Greeted { joined, resubscribed: members.topics() != before, unknown }
+        Greeted { joined, resubscribed: members.topics() != before, unknown, disputed }
     }
 
     /// Notes that a producer lives.
@@ -151,6 +178,8 @@ impl ClientTable {
         let left = members.sessions.remove(&connection).is_some();
         if members.sessions.is_empty() {
             self.consumers.remove(group);
+        } else if left {
+            members.agree();
         }
         self.tidy_connection(connection, group);
         left
@@ -240,6 +269,7 @@ impl ClientTable {
             }
         }
         assert_eq!(seen, self.connections, "a connection knows exactly the groups it stands in");
+        self.consumers.values().for_each(Members::check);
     }
 }
 
@@ -264,44 +294,118 @@ impl Members {
         self.sessions.contains_key(&connection)
     }
 
-    /// Returns what the member on `connection` wants of a topic, else what the newest of the other members wants.
-    ///
-    /// Members may disagree, for example while an application is rolled out. Each is then served what it asked for.
+    /// Returns what the member on `connection` wants of a topic, else what its group has wanted longest.
     pub fn subscription(&self, connection: ConnectionId, topic: &TopicName) -> Option<&Arc<Subscription>> {
-        let own = self.sessions.get(&connection).and_then(|member| member.subscriptions.get(topic));
-        own.or_else(|| {
-            let all = self.sessions.values().filter_map(|member| member.subscriptions.get(topic));
-            all.max_by_key(|subscription| subscription.data.sub_version)
+        self.own(connection, topic).or_else(|| self.agreements.get(topic).map(Agreement::governing))
+    }
+
+    /// Says how the member on `connection` stands to its group, if that shares out the messages of a topic and not all of
+    /// its members want the same.
+    pub(crate) fn dispute(&self, connection: ConnectionId, topic: &TopicName) -> Option<Dispute> {
+        let own = self.own(connection, topic).filter(|_| self.manner.model == MessageModel::Clustering)?;
+        self.agreements.get(topic)?.dispute(own)
+    }
+
+    /// Returns the topics of which not all members want the same.
+    pub(crate) fn disputes(&self) -> impl Iterator<Item = Disputed<'_>> {
+        let shares = self.manner.model == MessageModel::Clustering;
+        let disputed = self.agreements.iter().filter(move |(_, agreement)| shares && agreement.is_disputed());
+        disputed.map(|(topic, agreement)| {
+            let who = |wanted: &dyn Fn(&Member) -> bool| -> Vec<&Session> {
+                self.sessions.values().filter(|member| wanted(member)).map(|member| &member.session).collect()
+            };
+            let wants = |other: &Arc<Subscription>, member: &Member| {
+                member.words.get(topic).is_some_and(|word| word.subscription.same(other))
+            };
+            let others = agreement.others().iter();
+            let mut others: Vec<_> =
+                others.map(|other| (Some(other), who(&|member| wants(other, member)))).collect();
+            if agreement.is_missed() {
+                others.push((None, who(&|member| member.misses(topic))));
+            }
+            Disputed { topic, governing: agreement.governing(), others }
         })
+    }
+
+    fn own(&self, connection: ConnectionId, topic: &TopicName) -> Option<&Arc<Subscription>> {
+        let word = self.sessions.get(&connection).and_then(|member| member.words.get(topic));
+        word.map(|word| &word.subscription)
+    }
+
+    /// Asserts that a group has one filter for a topic, and that it is a member's.
+    #[cfg(test)]
+    fn check(&self) {
+        assert_eq!(self.agreements.keys().cloned().collect::<BTreeSet<_>>(), self.topics());
+        for (topic, agreement) in &self.agreements {
+            let mut governed = 0;
+            for (connection, member) in &self.sessions {
+                let Some(word) = member.words.get(topic) else { continue };
+                let is_other = self.dispute(*connection, topic).is_some_and(|dispute| dispute.is_other);
+                assert_eq!(is_other, !word.subscription.same(agreement.governing()), "{topic}");
+                governed += usize::from(!is_other);
+            }
+            assert!(governed > 0, "a filter that nobody wants governs {topic}");
+        }
+    }
+
+    /// Weighs anew what the members want; returns the topics that were not disputed before.
+    fn agree(&mut self) -> Vec<TopicName> {
+        let before = std::mem::take(&mut self.agreements);
+        let mut disputed = Vec::new();
+        for topic in self.topics() {
+            let words = self.sessions.values().filter_map(|member| member.words.get(&topic));
+            let is_missed = self.sessions.values().any(|member| member.misses(&topic));
+            let Some(agreement) = Agreement::of(words, is_missed) else { continue };
+            let was_disputed = before.get(&topic).is_some_and(Agreement::is_disputed);
+            if agreement.is_disputed() && !was_disputed {
+                disputed.push(topic.clone());
+            }
+            self.agreements.insert(topic, agreement);
+        }
+        disputed
     }
 
     /// Returns what the group wants, topic by topic, by its newest words.
     pub fn subscriptions(&self) -> BTreeMap<TopicName, &SubscriptionData> {
         let mut all: BTreeMap<TopicName, &SubscriptionData> = BTreeMap::new();
-        for (topic, subscription) in self.sessions.values().flat_map(|member| &member.subscriptions) {
-            let newest = all.entry(topic.clone()).or_insert(&subscription.data);
-            if newest.sub_version < subscription.data.sub_version {
-                *newest = &subscription.data;
+        for (topic, word) in self.sessions.values().flat_map(|member| &member.words) {
+            let newest = all.entry(topic.clone()).or_insert(&word.subscription.data);
+            if newest.sub_version < word.subscription.data.sub_version {
+                *newest = &word.subscription.data;
             }
         }
         all
     }
 
     fn topics(&self) -> BTreeSet<TopicName> {
-        self.sessions.values().flat_map(|member| member.subscriptions.keys().cloned()).collect()
+        self.sessions.values().flat_map(|member| member.words.keys().cloned()).collect()
     }
 }
 
-/// Takes the topics of `new`, but keeps what is known of one in a later version: heartbeats overtake each other.
+/// Takes the topics of `new`, but keeps what is known of one in a later version: heartbeats overtake each other. What is
+/// wanted in other words or a later version is as old as before. True when something else is wanted than before.
 fn newest(
-    known: &HashMap<TopicName, Arc<Subscription>>,
+    known: &HashMap<TopicName, Word>,
     new: HashMap<TopicName, Arc<Subscription>>,
-) -> HashMap<TopicName, Arc<Subscription>> {
+    said: &mut u64,
+) -> (HashMap<TopicName, Word>, bool) {
+    let mut is_new = known.len() != new.len();
     let pick = |(topic, subscription): (TopicName, Arc<Subscription>)| {
-        let later = known.get(&topic).filter(|old| old.data.sub_version > subscription.data.sub_version);
-        (topic, later.cloned().unwrap_or(subscription))
+        let old = known.get(&topic);
+        let later = old.filter(|old| old.subscription.data.sub_version > subscription.data.sub_version);
+        let subscription = later.map_or(subscription, |old| old.subscription.clone());
+        let since = old.filter(|old| old.subscription.same(&subscription)).map_or_else(
+            || {
+                is_new = true;
+                *said += 1;
+                *said
+            },
+            |old| old.since,
+        );
+        (topic, Word { subscription, since })
     };
-    new.into_iter().map(pick).collect()
+    let words = new.into_iter().map(pick).collect();
+    (words, is_new)
 }
 
 #[cfg(test)]

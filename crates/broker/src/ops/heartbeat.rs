@@ -120,11 +120,28 @@ impl Broker {
         }
         for ((group, manner), greeted) in groups.into_iter().zip(greeted) {
             noted.unknown |= greeted.unknown;
+            greeted.disputed.iter().for_each(|topic| self.tell_of_dispute(&group, topic));
             if (greeted.joined || greeted.resubscribed) && manner.model == MessageModel::Clustering {
                 self.tell_members(&group);
             }
         }
         noted
+    }
+
+    /// Says in the log that members of a group want different things. Once a dispute, not once a heartbeat.
+    fn tell_of_dispute(&self, group: &Group, topic: &TopicName) {
+        let disputes = self.consumer_connections(group).map(|shown| shown.disputes).unwrap_or_default();
+        for dispute in disputes.iter().filter(|dispute| dispute.topic == *topic) {
+            tracing::warn!(
+                %group,
+                %topic,
+                kind = dispute.expression_type,
+                expression = dispute.expression,
+                others = ?dispute.others,
+                policy = stdx::config::Value::print(&self.config().consumers.mixed_subscriptions),
+                "members of one group want different things of a topic"
+            );
+        }
     }
 
     /// Makes sure of what a consuming group needs: its settings, its retry topic, where its queues ended. True when the

@@ -14,7 +14,8 @@ use store::{Batch, QueueRef, Read, ReadError, ReadLimit};
 
 use crate::Broker;
 use crate::arrivals::waiters::Full;
-use crate::clients::ConnectionId;
+use crate::clients::{ConnectionId, Dispute};
+use crate::config::Mixed;
 use crate::groups::GroupRefused;
 use crate::topics::{Topic, TopicRefused};
 
@@ -138,6 +139,21 @@ pub enum PullRefused {
         group: Group,
         /// The topic.
         topic: TopicName,
+    },
+    /// Another filter than the member's is the group's.
+    #[error(
+        "the consumer's subscription is not its group's, group: {group}, topic: {topic}: members of one group must want \
+         the same, and it has had {kind} '{expression}' longer than this one has had another filter"
+    )]
+    Mixed {
+        /// The group.
+        group: Group,
+        /// The topic.
+        topic: TopicName,
+        /// The kind of the group's filter.
+        kind: String,
+        /// The group's filter.
+        expression: String,
     },
     /// The filter that came with it cannot be read.
     #[error("parse the consumer's subscription failed: {why}")]
@@ -287,14 +303,18 @@ impl Broker {
     /// Returns the compiled filter of a pull: its own, or what its client's heartbeat said.
     fn filter_for(&self, input: &PullInput, may_broadcast: bool) -> Result<Arc<Filter>, PullRefused> {
         let off = |kind: &str| PullRefused::FilterOff { kind: kind.to_owned() };
+        let found = self.clients.wants(&input.group, input.connection, &input.topic);
+        let union = match found.as_ref().and_then(|wants| wants.dispute.as_ref()) {
+            Some(dispute) => self.reconcile(input, dispute)?,
+            None => None,
+        };
         if let Some((kind, expression)) = &input.filter {
             if !self.serves_filter(kind) {
                 return Err(off(kind));
             }
-            let compiled = self.filters.compile(kind, expression);
+            let compiled = union.map_or_else(|| self.filters.compile(kind, expression), Ok);
             return compiled.map_err(|error| PullRefused::BadFilter { why: error.to_string() });
         }
-        let found = self.clients.wants(&input.group, input.connection, &input.topic);
         let wants = found.ok_or_else(|| PullRefused::NoMembers { group: input.group.clone() })?;
         if wants.broadcasts && !may_broadcast {
             return Err(PullRefused::BroadcastForbidden { group: input.group.clone() });
@@ -313,11 +333,28 @@ impl Broker {
         match (wanted.data.sub_version < input.sub_version, filters_itself) {
             (true, true) => Ok(self.filters.everything()),
             (true, false) => Err(PullRefused::Outdated),
-            (false, _) => wanted.filter.clone().map_err(|error| match filter::is_tag_kind(kind) {
-                true => PullRefused::BadFilter { why: error.to_string() },
-                false => PullRefused::FilterMissing { why: error.to_string() },
+            (false, _) => union.map_or_else(|| wanted.filter.clone(), Ok).map_err(|error| {
+                match filter::is_tag_kind(kind) {
+                    true => PullRefused::BadFilter { why: error.to_string() },
+                    false => PullRefused::FilterMissing { why: error.to_string() },
+                }
             }),
         }
+    }
+
+    /// Decides what a member gets whose group does not want one thing: a filter for all of them, its own, or nothing.
+    fn reconcile(&self, input: &PullInput, dispute: &Dispute) -> Result<Option<Arc<Filter>>, PullRefused> {
+        let union =
+            dispute.union.clone().filter(|_| self.config().consumers.mixed_subscriptions == Mixed::Union);
+        if union.is_some() || !dispute.is_other {
+            return Ok(union);
+        }
+        Err(PullRefused::Mixed {
+            group: input.group.clone(),
+            topic: input.topic.clone(),
+            kind: dispute.governing.data.expression_type.clone(),
+            expression: dispute.governing.data.sub_string.clone(),
+        })
     }
 
     /// Reads from memory, or by the store's own readers when the data is not there.

@@ -218,3 +218,30 @@ async fn members_say_where_they_stand_and_move_themselves_when_told() {
     tokio::time::timeout(PATIENCE, member.heard.changed.notified()).await.expect("the member is told");
     assert_eq!(*member.heard.moves.lock(), [place], "in the form that Go takes apart by hand");
 }
+
+#[tokio::test]
+async fn members_that_want_different_things_are_shown() {
+    let site = Site::new();
+    let (one, two, three) = (site.client("one").await, site.client("two").await, site.client("three").await);
+    for (client, wanted) in [(&one, ("t", "a")), (&two, ("t", "b")), (&three, ("u", "*"))] {
+        let hello = json::to_vec(&heartbeat_data(&client.name, "g", &[wanted]));
+        client.call(&Heartbeat, hello).await.expect("it is taken");
+    }
+    let (_, body) = one
+        .call(&GetConsumerConnectionList { group: Group::stored("g") }, Bytes::new())
+        .await
+        .expect("it is shown");
+    let shown: ConsumerConnection = json::from_slice(&body).expect("it is read");
+    let shown: Vec<_> = shown
+        .disputes
+        .iter()
+        .map(|dispute| {
+            let other = |other: &protocol::body::OtherSubscription| {
+                format!("{} {} by {}", other.expression_type, other.expression, other.client_ids.join(" "))
+            };
+            let others: Vec<_> = dispute.others.iter().map(other).collect();
+            format!("{} {}, but {}", dispute.topic, dispute.expression, others.join(" and "))
+        })
+        .collect();
+    assert_eq!(shown, ["t a, but TAG b by two and NONE  by three", "u *, but NONE  by one two"]);
+}

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Consumer groups over the wire: members, subscriptions, progress, locks.
 
+use broker::config::Mixed;
 use bytes::Bytes;
 use protocol::body::{
-    CheckClientRequestBody, GetConsumerListByGroupResponseBody, HeartbeatData, LockBatchRequestBody,
-    LockBatchResponseBody, MessageModel, MessageQueue, SubscriptionData, UnlockBatchRequestBody,
+    CheckClientRequestBody, ConsumeType, GetConsumerListByGroupResponseBody, HeartbeatData,
+    LockBatchRequestBody, LockBatchResponseBody, MessageModel, MessageQueue, SubscriptionData,
+    UnlockBatchRequestBody,
 };
 use protocol::heartbeat::{CheckClientConfig, GetConsumerListByGroup, UnregisterClient};
 use protocol::json;
@@ -73,9 +75,8 @@ async fn a_group_that_broadcasts_is_not_told() {
 #[tokio::test]
 async fn a_pull_is_filtered_by_what_the_heartbeat_said() {
     let site = Site::new();
-    let (one, two, stranger) = (site.client("one").await, site.client("two").await, site.client("x").await);
+    let (one, stranger) = (site.client("one").await, site.client("x").await);
     one.join("g", &[("orders", "a")]).await;
-    two.join("g", &[("orders", "b")]).await;
     for tag in ["a", "b", "a"] {
         one.send("orders", 0, &[("TAGS", tag)], tag).await;
     }
@@ -91,7 +92,6 @@ async fn a_pull_is_filtered_by_what_the_heartbeat_said() {
         panic!("they never came");
     };
     assert_eq!(until(&one, 2).await, "a a");
-    assert_eq!(until(&two, 1).await, "b", "each member is served what it asked for");
     let newer = PullMessage { sub_version: 2, ..request.clone() };
     assert_eq!(one.pull(newer).await.2, ["a", "b", "a"], "unfiltered rather than refused or skipped");
     let other = PullMessage { topic: TopicName::stored("TBW102"), ..request.clone() };
@@ -171,6 +171,83 @@ async fn filters_by_properties_can_be_switched_off() {
         client.call(&CheckClientConfig, check).await.err().as_deref(),
         Some("1 The broker does not support consumer to filter message by SQL92")
     );
+}
+
+/// Asks until the answer is no empty one; the code and the bodies.
+async fn settled(client: &Peer, request: &PullMessage) -> (i32, String) {
+    let (code, _, found) = client.pull(waiting(request.clone(), Duration::from_secs(15))).await;
+    (code, found.join(" "))
+}
+
+#[tokio::test]
+async fn members_that_want_different_things_are_refused_and_nothing_is_passed_over() {
+    let site = Site::new();
+    let (one, two, three) = (site.client("one").await, site.client("two").await, site.client("three").await);
+    for tag in ["a", "b"] {
+        one.send("orders", 0, &[("TAGS", tag)], tag).await;
+    }
+    let request = PullMessage { sys_flag: 0, sub_version: 1, ..pull_request("g", "orders", 0, 0) };
+    one.join("g", &[("orders", "a || c")]).await;
+    three.join("g", &[("orders", " c||a")]).await;
+    assert_eq!(settled(&one, &request).await, (0, "a".into()));
+    assert_eq!(settled(&three, &request).await, (0, "a".into()), "the same in other words");
+    two.join("g", &[("orders", "b")]).await;
+    assert_eq!(settled(&two, &request).await.0, 24, "its group wants something else");
+    let inline =
+        PullMessage { sys_flag: SUBSCRIPTION, subscription: Some(ByteStr::from("b")), ..request.clone() };
+    assert_eq!(settled(&two, &inline).await.0, 24, "nor when it says so itself");
+    assert_eq!(settled(&one, &request).await, (0, "a".into()), "who was there first goes on");
+    one.connection.close();
+    three.join("g", &[("orders", "b")]).await;
+    for _ in 0..1000 {
+        if settled(&two, &request).await.0 == 0 {
+            break;
+        }
+    }
+    assert_eq!(settled(&two, &request).await, (0, "b".into()), "all want the same now");
+    assert_eq!(settled(&three, &request).await, (0, "b".into()));
+}
+
+#[tokio::test]
+async fn members_may_all_get_what_any_of_them_wants() {
+    let site = Site::with(|config| config.consumers.mixed_subscriptions = Mixed::Union);
+    let (one, two) = (site.client("one").await, site.client("two").await);
+    for a in ["1", "2", "3"] {
+        one.send("orders", 0, &[("a", a)], a).await;
+    }
+    one.heartbeat(&sql_heartbeat("one", "g", "a = 1", 1)).await;
+    assert_eq!(settled(&one, &by_heartbeat("g", 1)).await, (0, "1".into()));
+    two.heartbeat(&sql_heartbeat("two", "g", "a = 3", 1)).await;
+    for client in [&one, &two] {
+        assert_eq!(settled(client, &by_heartbeat("g", 1)).await, (0, "1 3".into()));
+    }
+    let tags = PullMessage { sys_flag: 0, sub_version: 1, ..pull_request("tags", "orders", 0, 0) };
+    one.join("tags", &[("orders", "x")]).await;
+    two.join("tags", &[("orders", "y")]).await;
+    assert_eq!(settled(&two, &tags).await.0, 24, "what a client filters once more would be lost");
+}
+
+#[tokio::test]
+async fn who_broadcasts_or_chooses_its_queues_is_in_nobodys_way() {
+    let site = Site::new();
+    let (one, two) = (site.client("one").await, site.client("two").await);
+    for tag in ["a", "b"] {
+        one.send("orders", 0, &[("TAGS", tag)], tag).await;
+    }
+    for (group, model, how) in [
+        ("all", MessageModel::Broadcasting, ConsumeType::Passively),
+        ("own", MessageModel::Clustering, ConsumeType::Actively),
+    ] {
+        for (client, tag) in [(&one, "a"), (&two, "b")] {
+            let mut data = heartbeat_data(&client.name, group, &[("orders", tag)]);
+            (data.consumer_data_set[0].message_model, data.consumer_data_set[0].consume_type) = (model, how);
+            client.heartbeat(&data).await;
+        }
+        for (client, tag) in [(&one, "a"), (&two, "b")] {
+            let request = PullMessage { sys_flag: 0, sub_version: 1, ..pull_request(group, "orders", 0, 0) };
+            assert_eq!(settled(client, &request).await, (0, tag.into()), "{group}");
+        }
+    }
 }
 
 #[tokio::test]

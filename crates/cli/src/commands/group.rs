@@ -3,6 +3,7 @@
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use protocol::body::{ConsumerConnection, OtherSubscription};
 use protocol::names::{Group as GroupName, TopicName};
 use serde_json::json;
 use stdx::Timestamp;
@@ -116,17 +117,37 @@ fn show(group: &str, topic: Option<&str>, ask: &Ask) -> Result<()> {
     })
 }
 
+/// What a member wants otherwise than its group, topic by topic.
+fn disputes(members: &ConsumerConnection, client: &str) -> String {
+    let mut said = Vec::new();
+    for dispute in &members.disputes {
+        let is_here = |other: &&OtherSubscription| other.client_ids.iter().any(|id| id == client);
+        for other in dispute.others.iter().filter(is_here) {
+            said.push(format!(
+                "{}: wants {} {}, its group {} {}",
+                dispute.topic,
+                other.expression_type,
+                other.expression,
+                dispute.expression_type,
+                dispute.expression
+            ));
+        }
+    }
+    said.join("; ")
+}
+
 fn members(group: &str, ask: &Ask) -> Result<()> {
     let group = GroupName::parse(group)?;
     answer(ask, async |admin| {
         let members = admin.consumer_connections(&group).await?;
-        let mut rows = Rows::new(&["client", "address", "language", "version"]);
+        let mut rows = Rows::new(&["client", "address", "language", "version", "in_dispute"]);
         for member in &members.connection_set {
             rows.push(vec![
                 json!(member.client_id),
                 json!(member.client_addr),
                 json!(member.language.name()),
                 json!(member.version),
+                json!(disputes(&members, &member.client_id)),
             ]);
         }
         Ok(rows)

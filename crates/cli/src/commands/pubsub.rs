@@ -67,6 +67,9 @@ pub(crate) struct SubArgs {
     /// Tags to read, such as `a || b`.
     #[arg(long, default_value = "*")]
     tags: String,
+    /// Reads what an SQL92 expression over properties chooses, such as `price > 10 AND kind IN ('book', 'map')`.
+    #[arg(long, value_name = "EXPRESSION", conflicts_with = "tags")]
+    sql: Option<String>,
     /// Ends after this many messages; 0 reads until stopped.
     #[arg(long, default_value_t = 0)]
     count: u64,
@@ -161,7 +164,11 @@ async fn consumer(args: &SubArgs, sender: mpsc::SyncSender<Received>) -> Result<
         config.model = Model::Broadcast;
         config.progress_dir = std::env::temp_dir().join(format!("kiruna-sub-{}", std::process::id()));
     }
-    let subscription = Subscription::tags(TopicName::parse(args.topic.as_str())?, &args.tags);
+    let topic = TopicName::parse(args.topic.as_str())?;
+    let subscription = match &args.sql {
+        Some(expression) => Subscription::sql(topic, expression),
+        None => Subscription::tags(topic, &args.tags),
+    };
     let listener = move |delivery: client::Delivery| {
         let sender = sender.clone();
         async move {

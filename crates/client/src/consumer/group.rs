@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::body::{
-    ConsumeFromWhere, ConsumeType, ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData,
-    LockBatchRequestBody, LockBatchResponseBody, MessageModel, MessageQueue, UnlockBatchRequestBody,
+    CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, GetConsumerListByGroupResponseBody,
+    HeartbeatData, LockBatchRequestBody, LockBatchResponseBody, MessageModel, MessageQueue,
+    UnlockBatchRequestBody,
 };
-use protocol::heartbeat::GetConsumerListByGroup;
+use protocol::filter::is_tag_kind;
+use protocol::heartbeat::{CheckClientConfig, GetConsumerListByGroup};
 use protocol::json;
 use protocol::lock::{LockBatchQueues, UnlockBatchQueues};
 use protocol::names::{BrokerName, ByteStr, QueueOffset, TopicName};
 use protocol::properties;
 use protocol::send::{ConsumerSendMessageBack, SendHeader, SendMessageV2};
+use remoting::CallError;
 use stdx::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -108,6 +111,30 @@ impl GroupState {
             }],
             ..HeartbeatData::default()
         }
+    }
+
+    /// Asks a broker of each topic whether it can evaluate what only brokers evaluate. One that cannot be reached is not
+    /// waited for: its pulls will tell.
+    pub(crate) async fn check_filters(&self) -> Result<(), StartError> {
+        let by_broker = self.interests.iter().filter(|(_, interest)| !is_tag_kind(&interest.kind));
+        for (topic, interest) in by_broker {
+            let Some(route) = self.session.routes().get(topic) else { continue };
+            let Some(address) = route.addresses().next() else { continue };
+            let question = CheckClientRequestBody {
+                client_id: self.session.id().to_owned(),
+                group: self.config.group.clone(),
+                namespace: None,
+                subscription_data: interest.data(topic),
+            };
+            match self.session.ask(address, &CheckClientConfig, json::to_vec(&question)).await {
+                Err(CallError::Refused { refusal: code, remark, .. }) => {
+                    return Err(StartError::Subscription(format!("{topic}: {} {remark}", code.0)));
+                }
+                Err(error) => tracing::warn!(%topic, %error, "nobody judged the filter"),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The members of the group, as any broker of a topic knows them; `None` while none of them can say.

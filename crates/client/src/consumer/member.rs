@@ -64,6 +64,7 @@ impl Member {
     /// Finds the brokers and joins the group.
     pub(crate) async fn join(&mut self) -> Result<(), StartError> {
         self.refresh_routes().await;
+        self.group.check_filters().await?;
         self.beat().await;
         Ok(())
     }

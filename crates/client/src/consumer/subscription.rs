@@ -2,14 +2,9 @@
 //! Sans-IO. What a consumer wants of a topic: the form people write, the compiled form, the form brokers are told.
 
 use protocol::body::SubscriptionData;
-use protocol::filter::{Filter, FilterError};
+use protocol::filter::{Filter, FilterError, SQL92, TAG};
 use protocol::names::{ByteStr, TopicName};
 use protocol::record;
-
-/// The kind of expression that lists tags.
-const TAG: &str = "TAG";
-/// The kind of expression that looks at properties.
-const SQL: &str = "SQL92";
 
 /// A topic and what is wanted of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +25,10 @@ impl Subscription {
         Subscription { topic, kind: TAG, expression: expression.trim().to_owned() }
     }
 
-    /// Wants messages whose properties satisfy an expression, which the broker evaluates.
+    /// Wants messages whose properties satisfy an SQL92 expression, such as `price > 10 AND kind IN ('book', 'map')`.
+    /// The broker evaluates it; what is no expression is refused before anything starts.
     pub fn sql(topic: TopicName, expression: &str) -> Subscription {
-        Subscription { topic, kind: SQL, expression: expression.trim().to_owned() }
+        Subscription { topic, kind: SQL92, expression: expression.trim().to_owned() }
     }
 
     /// The topic.
@@ -54,10 +50,10 @@ impl Interest {
     /// Compiles a subscription; `version` grows with every change of what a group wants.
     pub(crate) fn new(subscription: &Subscription, version: i64) -> Result<Interest, FilterError> {
         let expression = if subscription.expression.is_empty() { "*" } else { &subscription.expression };
-        // SQL is the broker's to evaluate; what it sends has passed.
-        let filter = match subscription.kind {
-            TAG => Filter::parse(TAG, expression)?,
-            _ => Filter::All,
+        let filter = match Filter::parse(subscription.kind, expression)? {
+            // The broker's to evaluate; what it sends has passed.
+            Filter::Sql(_) => Filter::All,
+            filter => filter,
         };
         Ok(Interest {
             kind: ByteStr::from_static(subscription.kind),
@@ -101,6 +97,13 @@ mod tests {
             "{} {:?} {:?} {:?}",
             data.expression_type, data.sub_string, data.tags_set, data.code_set
         ));
+    }
+
+    #[test]
+    fn a_broken_expression_is_refused_here() {
+        let refused =
+            |expression| Interest::new(&Subscription::sql(TopicName::stored("t"), expression), 7).is_err();
+        assert!(refused("x >") && refused("") && refused("x LIKE 'y'") && !refused("x > 3"));
     }
 
     #[test]

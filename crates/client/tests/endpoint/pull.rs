@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use client::{Place, PullConfig, PullConsumer, PullError, Subscription};
+use client::{Message, Place, PullConfig, PullConsumer, PullError, Subscription};
 use protocol::QueueOffset;
 use stdx::Timestamp;
 
@@ -59,5 +59,28 @@ async fn queues_are_read_where_the_application_says() {
     again.assign(&Subscription::all(topic.clone()), std::slice::from_ref(&queue)).await.unwrap();
     assert_eq!(again.position(&queue), Some(QueueOffset(30)));
     again.shutdown().await;
+    producer.shutdown().await;
+}
+
+/// Against Apache's server it takes `enablePropertyFilter=true`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_brings_its_expression_along() {
+    let Some(cluster) = Cluster::find().await else { return };
+    let topic = cluster.topic("pull-sql", 1).await;
+    let producer = cluster.producer("pull-sql-p").await;
+    for n in 0..20 {
+        let message = Message::new(topic.clone(), n.to_string()).property("n", &n.to_string());
+        producer.send(message).await.unwrap();
+    }
+    let config = PullConfig::new(cluster.group("pull-sql-c"), &cluster.name_servers);
+    let consumer = PullConsumer::start(config).await.unwrap();
+    let queue = consumer.queues(&topic).await.unwrap().remove(0);
+    let queues = std::slice::from_ref(&queue);
+    let broken = consumer.assign(&Subscription::sql(topic.clone(), "n >"), queues).await;
+    assert!(broken.is_err());
+    consumer.assign(&Subscription::sql(topic.clone(), "n BETWEEN 7 AND 9"), queues).await.unwrap();
+    let pulled = consumer.pull(&queue, Duration::ZERO).await.unwrap();
+    assert_eq!(pulled.messages.iter().map(text).collect::<Vec<_>>(), ["7", "8", "9"]);
+    consumer.shutdown().await;
     producer.shutdown().await;
 }

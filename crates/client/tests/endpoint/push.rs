@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use client::{ConsumeFrom, Consumed, Message, Mode, Model, Subscription};
+use client::{ConsumeFrom, Consumed, Message, Mode, Model, PushConsumer, StartError, Subscription};
 use protocol::TopicName;
 use stdx::Timestamp;
 
@@ -27,6 +27,31 @@ async fn tags_are_filtered_and_a_collision_does_not_pass() {
     consumer.shutdown().await;
     assert!(heard.0.recv().await.is_none());
     producer.shutdown().await;
+}
+
+/// Against Apache's server it takes `enablePropertyFilter=true`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn properties_are_chosen_by_sql() {
+    let Some(cluster) = Cluster::find().await else { return };
+    let topic = cluster.topic("sql", 2).await;
+    let producer = cluster.producer("sql-p").await;
+    for (price, kind, body) in
+        [("5", "map", "1"), ("15", "map", "2"), ("25", "book", "3"), ("x", "book", "4")]
+    {
+        let message = Message::new(topic.clone(), body).property("price", price).property("kind", kind);
+        producer.send(message).await.unwrap();
+    }
+    let subscription = Subscription::sql(topic.clone(), "price > 10 AND kind IN ('book', 'map')");
+    let done = |_: &_| std::future::ready(Consumed::Done);
+    let (consumer, mut heard) = consume(cluster.push(&cluster.group("sql-c")), subscription, done).await;
+    assert_eq!(heard.bodies(2).await, ["2", "3"]);
+    consumer.shutdown().await;
+    assert!(heard.0.recv().await.is_none());
+    producer.shutdown().await;
+    let broken = Subscription::sql(topic.clone(), "price >");
+    let accept = |_| std::future::ready(Consumed::Done);
+    let refused = PushConsumer::start(cluster.push(&cluster.group("sql-x")), &[broken], accept).await;
+    assert!(matches!(refused, Err(StartError::Subscription(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

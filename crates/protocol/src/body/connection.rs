@@ -34,8 +34,31 @@ pub struct ConsumerConnection {
     pub connection_set: Vec<Connection>,
     pub consume_from_where: ConsumeFromWhere,
     pub consume_type: ConsumeType,
+    /// Topics of which not all members want the same. Ours alone; others pass over it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<SubscriptionDispute>,
     pub message_model: MessageModel,
     pub subscription_table: BTreeMap<TopicName, SubscriptionData>,
+}
+
+/// A topic of which the members of a group want different things.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SubscriptionDispute {
+    /// What the group has wanted longest, which counts.
+    pub expression: String,
+    pub expression_type: String,
+    pub others: Vec<OtherSubscription>,
+    pub topic: TopicName,
+}
+
+/// What some members want instead; the type `NONE` is nothing of the topic, so that what falls to them is read by nobody.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OtherSubscription {
+    pub client_ids: Vec<String>,
+    pub expression: String,
+    pub expression_type: String,
 }
 
 /// The members of a producer group (204).

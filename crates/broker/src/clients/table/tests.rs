@@ -61,7 +61,9 @@ fn check(script: &str, expected: Expect) {
                     (greeted.resubscribed, "resubscribed"),
                     (greeted.unknown, "unknown"),
                 ];
-                names.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+                let names = names.iter().filter(|(is, _)| *is).map(|(_, name)| (*name).to_owned());
+                let disputed = greeted.disputed.iter().map(|topic| format!("disputes {topic}"));
+                names.chain(disputed).collect::<Vec<_>>().join(" ")
             }
             "produces" => {
                 table.producer(&session(connection, "p", now), group);
@@ -71,10 +73,15 @@ fn check(script: &str, expected: Expect) {
             "closes" => format!("{:?}", table.close(connection)),
             "silence" => format!("{:?}", table.expire(Timestamp(now * 1000), SILENCE)),
             _ => {
-                let wanted = table
-                    .members(&group)
-                    .and_then(|m| m.subscription(connection, &TopicName::stored(word(4))));
-                wanted.map_or("nothing".into(), |s| format!("{} v{}", s.data.sub_string, s.data.sub_version))
+                let (members, topic) = (table.members(&group), TopicName::stored(word(4)));
+                let wanted = members.and_then(|members| members.subscription(connection, &topic));
+                let dispute = members.and_then(|members| members.dispute(connection, &topic));
+                let dispute = dispute.filter(|dispute| dispute.is_other);
+                let dispute =
+                    dispute.map_or(String::new(), |d| format!(", not {}", d.governing.data.sub_string));
+                wanted.map_or("nothing".into(), |s| {
+                    format!("{} v{}{dispute}", s.data.sub_string, s.data.sub_version)
+                })
             }
         };
         printed += &format!("{line} → {outcome}\n");
@@ -108,7 +115,7 @@ fn members_come_and_go() {
 }
 
 #[test]
-fn each_member_is_served_what_it_asked_for_and_strangers_the_newest() {
+fn a_group_has_one_filter_the_one_it_has_had_longest() {
     check(
         "0 1 beats g t:a:5
          0 2 beats g t:b:6,u
@@ -124,10 +131,10 @@ fn each_member_is_served_what_it_asked_for_and_strangers_the_newest() {
          0 2 wants g t",
         expect![[r#"
             0 1 beats g t:a:5 → joined resubscribed
-            0 2 beats g t:b:6,u → joined resubscribed
+            0 2 beats g t:b:6,u → joined resubscribed disputes t disputes u
             0 1 wants g t → a v5
-            0 2 wants g t → b v6
-            0 9 wants g t → b v6
+            0 2 wants g t → b v6, not a
+            0 9 wants g t → a v5
             0 1 wants g u → * v1
             0 1 wants g v → nothing
             0 1 beats g t:old:4 → 
@@ -135,6 +142,48 @@ fn each_member_is_served_what_it_asked_for_and_strangers_the_newest() {
             0 2 beats g u → 
             0 1 closes → ["g"]
             0 2 wants g t → nothing
+        "#]],
+    );
+}
+
+#[test]
+fn a_change_is_rolled_out_member_by_member() {
+    check(
+        "0 1 beats g t:a:1
+         0 2 beats g t:a:2
+         1 1 beats g t:b:3
+         1 1 wants g t
+         2 3 beats g t:b:4
+         2 2 beats g t:a:5
+         2 2 wants g t
+         3 2 closes
+         3 1 wants g t
+         3 3 wants g t
+         4 4 beats g t:a:6
+         4 4 wants g t
+         5 1 beats g t:b:7
+         5 4 closes
+         6 5 beats g u
+         7 5 leaves g
+         8 5 beats g u:*:9",
+        expect![[r#"
+            0 1 beats g t:a:1 → joined resubscribed
+            0 2 beats g t:a:2 → joined
+            1 1 beats g t:b:3 → disputes t
+            1 1 wants g t → b v3, not a
+            2 3 beats g t:b:4 → joined
+            2 2 beats g t:a:5 → 
+            2 2 wants g t → a v5
+            3 2 closes → ["g"]
+            3 1 wants g t → b v3
+            3 3 wants g t → b v4
+            4 4 beats g t:a:6 → joined disputes t
+            4 4 wants g t → a v6, not b
+            5 1 beats g t:b:7 → 
+            5 4 closes → ["g"]
+            6 5 beats g u → joined resubscribed disputes t disputes u
+            7 5 leaves g → true
+            8 5 beats g u:*:9 → joined resubscribed disputes t disputes u
         "#]],
     );
 }
@@ -194,7 +243,8 @@ proptest! {
             match verb {
                 0..=2 => {
                     let session = session(connection, &format!("c{connection}"), now);
-                    let greeted = table.consumer(&session, presence(&name(group), "t", 0));
+                    let tags = ["t:a", "t:b", "u"][now as usize % 3];
+                    let greeted = table.consumer(&session, presence(&name(group), tags, 0));
                     prop_assert_eq!(greeted.joined, model.insert((group, connection), now).is_none());
                 }
                 3 => prop_assert_eq!(table.leave_consumer(connection, &name(group)), model.remove(&(group, connection)).is_some()),

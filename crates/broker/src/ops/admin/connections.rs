@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who is connected, as operators look at it. Called by the faces of 203, 204, 328 and 345.
 
+use std::sync::Arc;
+
 use protocol::body::{
-    Connection, ConsumerConnection, ProducerConnection, ProducerInfo, ProducerTableInfo, SubscriptionData,
+    Connection, ConsumerConnection, OtherSubscription, ProducerConnection, ProducerInfo, ProducerTableInfo,
+    SubscriptionData, SubscriptionDispute,
 };
 use protocol::names::{Group, TopicName};
 
 use crate::Broker;
-use crate::clients::Session;
+use crate::clients::{Disputed, Session, Subscription};
 
 /// Why there is nothing to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +37,7 @@ impl Broker {
             consume_from_where: members.manner.from,
             consume_type: members.manner.consume_type,
             message_model: members.manner.model,
+            disputes: members.disputes().map(dispute).collect(),
             subscription_table: members
                 .subscriptions()
                 .into_iter()
@@ -67,6 +71,20 @@ impl Broker {
     /// What a group wants of a topic, by the newest words of its members.
     pub(crate) fn subscription_of(&self, group: &Group, topic: &TopicName) -> Option<SubscriptionData> {
         self.clients.subscriptions(group).into_iter().find(|wanted| wanted.topic == *topic)
+    }
+}
+
+fn dispute(disputed: Disputed<'_>) -> SubscriptionDispute {
+    let other = |(wanted, who): &(Option<&Arc<Subscription>>, Vec<&Session>)| OtherSubscription {
+        client_ids: who.iter().map(|session| session.client.to_string()).collect(),
+        expression: wanted.map_or_else(String::new, |wanted| wanted.data.sub_string.clone()),
+        expression_type: wanted.map_or("NONE", |wanted| &wanted.data.expression_type).to_owned(),
+    };
+    SubscriptionDispute {
+        expression: disputed.governing.data.sub_string.clone(),
+        expression_type: disputed.governing.data.expression_type.clone(),
+        others: disputed.others.iter().map(other).collect(),
+        topic: disputed.topic.clone(),
     }
 }
 
