@@ -378,7 +378,8 @@ fn poll_read(
         // A silent connection holds no buffer.
         std::task::ready!(stream.poll_read_ready(cx))?;
     }
-    if input.capacity() - input.len() < reading.want / 2 {
+    // Back to the front of the buffer once all that was read is done: a small buffer used again is in the cache.
+    if !input.try_reclaim(reading.want) && input.capacity() - input.len() < reading.want / 2 {
         input.reserve(reading.want);
     }
     pin!(stream.read_buf(input)).poll(cx)
