@@ -22,7 +22,8 @@ use crate::request::DecodeError;
 pub use out::{FieldName, FieldsOut, ValueOut};
 pub(crate) use out::{put_escaped, put_integer, put_measured};
 use scan::{Quoted, Scanner, Value};
-pub(crate) use usual::{InOrder, Unusual, skip_object, usual};
+pub use usual::InOrder;
+pub(crate) use usual::{Unusual, skip_object, usual};
 pub use value::{BadValue, Field, FieldValue};
 pub(crate) use value::{missing, read};
 

@@ -8,7 +8,7 @@
 
 mod names;
 
-use crate::fields::{BadValue, FieldValue, Raw, ValueOut};
+use crate::fields::{BadValue, FieldValue, InOrder, Raw, ValueOut};
 use crate::names::ByteStr;
 pub use names::*;
 
@@ -89,6 +89,11 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Properties {
 impl FieldValue for Properties {
     fn parse(raw: &Raw<'_>) -> Result<Properties, BadValue> {
         Ok(Properties(raw.to_byte_str()))
+    }
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(Properties, usize)> {
+        let (text, end) = <ByteStr as FieldValue>::take(fields, at)?;
+        Some((Properties(text), end))
     }
     fn write(&self, out: &mut ValueOut<'_>) {
         out.text(&self.0);

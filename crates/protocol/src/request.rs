@@ -125,9 +125,8 @@ macro_rules! codec {
         fn decode_in_order(
             fields: &mut $crate::fields::InOrder<'_>,
         ) -> Result<Self, $crate::fields::Unusual> {
-            Ok($name { $($field: match fields.field(
+            Ok($name { $($field: match fields.field::<$type>(
                 const { &$crate::fields::FieldName::new($wire, concat!("\",\"", $wire, "\":\"")) },
-                |raw| <$type as $crate::fields::Field>::read(raw),
             )? {
                 Some(value) => value,
                 None => $crate::request::absent!($wire $(, $default)?),

@@ -5,7 +5,8 @@
 //! Invariant: an object that is any different is left to the strict scanner, whatever was read of it before.
 
 use super::scan::{escape, plain_prefix};
-use super::{FieldName, Raw, Source, Visit};
+use super::{Field, FieldName, Raw, Source, Visit};
+use crate::names::ByteStr;
 use crate::request::DecodeError;
 
 /// The place behind `wanted`, if just that stands at `at`.
@@ -14,12 +15,11 @@ pub(crate) fn usual(text: &[u8], at: usize, wanted: &[u8]) -> Option<usize> {
     text.get(at..)?.starts_with(wanted).then_some(at.wrapping_add(wanted.len()))
 }
 
-/// The place behind the object that begins at `start`.
+/// The place behind the object that begins at `start`. Whether its escapes stand for anything is seen when it is read.
 pub(crate) fn skip_object(text: &[u8], start: usize) -> Option<usize> {
     let mut at = usual(text, start, b"{\"")?;
     loop {
-        let value = usual_name(text, at)?.1;
-        let end = usual_value(text, value)?.0;
+        let end = skip_text(text, usual_name(text, at)?.1)?;
         match usual(text, end, b"\",\"") {
             Some(next) => at = next,
             None => return usual(text, end, b"\"}"),
@@ -47,7 +47,7 @@ pub(super) fn each(source: &Source, visit: &mut Visit<'_>) -> Option<Result<(), 
 
 /// Reads fields that come in the order in which a header declares them, as its SDKs write them; one that is absent is
 /// stepped over. That spares comparing names.
-pub(crate) struct InOrder<'a> {
+pub struct InOrder<'a> {
     source: &'a Source,
     text: &'a [u8],
     /// Where the next name begins, or one past the object's end.
@@ -63,19 +63,64 @@ impl<'a> InOrder<'a> {
 
     /// The next field if it is the one called so: `None` when it is absent, and an error when it is anything unusual.
     #[inline(always)]
-    pub(crate) fn field<T>(
-        &mut self,
-        name: &FieldName,
-        read: impl FnOnce(&Raw<'_>) -> Result<T, super::BadValue>,
-    ) -> Result<Option<T>, Unusual> {
+    pub(crate) fn field<T: Field>(&mut self, name: &FieldName) -> Result<Option<T>, Unusual> {
         let Some(value_at) = usual(self.text, self.at, name.lead()) else { return Ok(None) };
-        let (end, shrunk) = usual_value(self.text, value_at).ok_or(Unusual)?;
-        let value = read(&raw(self.source, value_at, end, shrunk)).map_err(|_| Unusual)?;
+        let (value, end) = T::take(self, value_at).ok_or(Unusual)?;
         self.at = match usual(self.text, end, b"\",\"") {
             Some(next) => next,
             None => usual(self.text, end, b"\"}").ok_or(Unusual)?,
         };
         Ok(Some(value))
+    }
+
+    /// The byte at `at`.
+    #[inline(always)]
+    pub(super) fn byte(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied()
+    }
+
+    /// Whether just `wanted` stands at `at`.
+    #[inline(always)]
+    pub(super) fn is(&self, at: usize, wanted: &[u8]) -> bool {
+        usual(self.text, at, wanted).is_some()
+    }
+
+    /// The value that begins at `at`, and the place of the quote behind it.
+    #[inline(always)]
+    pub(super) fn value(&self, at: usize) -> Option<(Raw<'a>, usize)> {
+        let (end, shrunk) = usual_value(self.text, at)?;
+        Some((raw(self.source, at, end, shrunk), end))
+    }
+
+    /// The text that begins at `at` with its escapes undone, and the place of the quote behind it.
+    pub(super) fn text(&self, at: usize) -> Option<(ByteStr, usize)> {
+        let Source::Json(whole) = self.source else { return None };
+        let mut end = at.wrapping_add(plain_prefix(self.text.get(at..)?));
+        if self.byte(end) == Some(b'"') {
+            return Some((whole.slice_ref(whole.get(at..end)?), end));
+        }
+        let most = memchr::memchr(b'"', self.text.get(end..)?)?.wrapping_add(end).wrapping_sub(at);
+        let mut plain = Vec::with_capacity(most);
+        plain.extend_from_slice(self.text.get(at..end)?);
+        loop {
+            match self.text.get(end..)? {
+                [b'"', ..] => return Some((ByteStr::from(String::from_utf8(plain).ok()?), end)),
+                // the separators of properties are most of all escapes
+                [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', ..] => {
+                    plain.push(digit & 7);
+                    end = end.wrapping_add(6);
+                }
+                from => {
+                    let (found, length) = escape(from).ok()?;
+                    plain.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+                    end = end.wrapping_add(length);
+                }
+            }
+            let rest = self.text.get(end..)?;
+            let count = plain_prefix(rest);
+            plain.extend_from_slice(rest.get(..count)?);
+            end = end.wrapping_add(count);
+        }
     }
 
     /// Says whether nothing is left.
@@ -111,6 +156,24 @@ fn usual_name(text: &[u8], at: usize) -> Option<(usize, usize)> {
     }
     let end = at.wrapping_add(plain_prefix(text.get(at..)?));
     Some((end, usual(text, end, b"\":\"")?))
+}
+
+/// The place of the quote behind the text that begins at `at`.
+#[inline(always)]
+fn skip_text(text: &[u8], at: usize) -> Option<usize> {
+    if is_one(text, at) {
+        return Some(at.wrapping_add(1));
+    }
+    let mut end = at;
+    loop {
+        end = memchr::memchr(b'"', text.get(end..)?)?.wrapping_add(end);
+        // an odd number of backslashes before it makes it a part of the text
+        let before = text.get(at..end)?.iter().rev().take_while(|byte| **byte == b'\\').count();
+        if before.is_multiple_of(2) {
+            return Some(end);
+        }
+        end = end.wrapping_add(1);
+    }
 }
 
 /// The place behind the text that begins at `at`, and by how much its escapes are longer than what they stand for.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stdx::Timestamp;
 
-use super::{FieldName, FieldsOut, Raw, ValueOut};
+use super::{FieldName, FieldsOut, InOrder, Raw, ValueOut};
 use crate::names::{BrokerName, ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
 use crate::request::DecodeError;
 
@@ -25,6 +25,13 @@ pub enum BadValue {
 pub trait FieldValue: Sized {
     /// Reads the value from its text.
     fn parse(raw: &Raw<'_>) -> Result<Self, BadValue>;
+    /// Reads the value that begins at `at`; returns the place of the quote behind it too. `None` leaves all judgement to
+    /// [`FieldValue::parse`].
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(Self, usize)> {
+        let (raw, end) = fields.value(at)?;
+        Some((Self::parse(&raw).ok()?, end))
+    }
     /// Writes the value as text.
     fn write(&self, out: &mut ValueOut<'_>);
 }
@@ -33,6 +40,8 @@ pub trait FieldValue: Sized {
 pub trait Field: Sized {
     /// Reads the field.
     fn read(raw: &Raw<'_>) -> Result<Self, BadValue>;
+    /// Reads the field from where it stands, as [`FieldValue::take`] does.
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(Self, usize)>;
     /// What the field is when its name is absent; `None` if it must not be.
     fn missing() -> Option<Self>;
     /// Writes the field; an empty one as `sentinel`, or not at all.
@@ -43,6 +52,10 @@ impl<T: FieldValue> Field for T {
     #[inline]
     fn read(raw: &Raw<'_>) -> Result<T, BadValue> {
         T::parse(raw)
+    }
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(T, usize)> {
+        <T as FieldValue>::take(fields, at)
     }
     fn missing() -> Option<T> {
         None
@@ -65,6 +78,14 @@ impl<T: FieldValue> Field for Option<T> {
             Err(BadValue::Negative) => Ok(None),
             Err(bad) => Err(bad),
         }
+    }
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(Option<T>, usize)> {
+        if fields.is(at, b"\"") {
+            return Some((None, at));
+        }
+        let (value, end) = <T as FieldValue>::take(fields, at)?;
+        Some((Some(value), end))
     }
     fn missing() -> Option<Option<T>> {
         Some(None)
@@ -161,12 +182,28 @@ macro_rules! integer {
                 let number = number.and_then(|number| <$type>::try_from(number).ok());
                 number.ok_or(BadValue::Not(concat!("of type ", stringify!($type))))
             }
+            #[inline(always)]
+            fn take(fields: &InOrder<'_>, at: usize) -> Option<($type, usize)> {
+                if let Some((digit, end)) = single_digit(fields, at) {
+                    return Some((<$type>::from(digit), end));
+                }
+                let (raw, end) = fields.value(at)?;
+                Some((Self::parse(&raw).ok()?, end))
+            }
             #[inline]
             fn write(&self, out: &mut ValueOut<'_>) {
                 out.integer(i64::from(*self));
             }
         }
     )*};
+}
+
+/// A number of one digit and the place behind it, as most numbers are.
+#[inline(always)]
+fn single_digit(fields: &InOrder<'_>, at: usize) -> Option<(u8, usize)> {
+    let digit = fields.byte(at)?.wrapping_sub(b'0');
+    let end = at.wrapping_add(1);
+    (digit < 10 && fields.is(end, b"\"")).then_some((digit, end))
 }
 
 integer!(i32, i64);
@@ -176,6 +213,11 @@ impl FieldValue for u32 {
     #[inline]
     fn parse(raw: &Raw<'_>) -> Result<u32, BadValue> {
         u32::try_from(i32::parse(raw)?).map_err(|_| BadValue::Negative)
+    }
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(u32, usize)> {
+        let (number, end) = <i32 as FieldValue>::take(fields, at)?;
+        Some((u32::try_from(number).ok()?, end))
     }
     fn write(&self, out: &mut ValueOut<'_>) {
         out.integer(i64::from(*self));
@@ -198,6 +240,14 @@ impl FieldValue for bool {
     fn parse(raw: &Raw<'_>) -> Result<bool, BadValue> {
         Ok(raw.bytes().eq_ignore_ascii_case(b"true"))
     }
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(bool, usize)> {
+        if fields.is(at, b"false\"") {
+            return Some((false, at.wrapping_add(5)));
+        }
+        let (raw, end) = fields.value(at)?;
+        Some((Self::parse(&raw).ok()?, end))
+    }
     fn write(&self, out: &mut ValueOut<'_>) {
         out.plain(if *self { "true" } else { "false" });
     }
@@ -206,6 +256,10 @@ impl FieldValue for bool {
 impl FieldValue for ByteStr {
     fn parse(raw: &Raw<'_>) -> Result<ByteStr, BadValue> {
         Ok(raw.to_byte_str())
+    }
+    #[inline(always)]
+    fn take(fields: &InOrder<'_>, at: usize) -> Option<(ByteStr, usize)> {
+        fields.text(at)
     }
     fn write(&self, out: &mut ValueOut<'_>) {
         out.text(self);
@@ -218,6 +272,11 @@ macro_rules! wrapped {
             #[inline]
             fn parse(raw: &Raw<'_>) -> Result<$type, BadValue> {
                 <$inner>::parse(raw).map($type)
+            }
+            #[inline(always)]
+            fn take(fields: &InOrder<'_>, at: usize) -> Option<($type, usize)> {
+                let (inner, end) = <$inner as FieldValue>::take(fields, at)?;
+                Some(($type(inner), end))
             }
             fn write(&self, out: &mut ValueOut<'_>) {
                 self.0.write(out);
@@ -247,6 +306,11 @@ macro_rules! named {
                     return Err(BadValue::Not("a name"));
                 }
                 Ok($type::stored(raw.to_byte_str()))
+            }
+            #[inline(always)]
+            fn take(fields: &InOrder<'_>, at: usize) -> Option<($type, usize)> {
+                let (name, end) = fields.text(at)?;
+                if name.is_empty() { None } else { Some(($type::stored(name), end)) }
             }
             fn write(&self, out: &mut ValueOut<'_>) {
                 out.text(self.as_str());

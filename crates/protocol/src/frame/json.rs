@@ -75,7 +75,8 @@ impl<'a> Members<'a> {
                 self.code = Some(code);
                 Some(end)
             }
-            b'e' => {
+            // The fields that count are read later; others that came before would never be looked at.
+            b'e' if self.fields.is_none() => {
                 let start = usual(text, at, b"\"extFields\":")?;
                 let end = skip_object(text, start)?;
                 self.fields = Some(start..end);
