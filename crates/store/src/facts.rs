@@ -64,6 +64,16 @@ impl Facts {
         find(&tables.settled, kind, key).map(|fact| fact.value.clone())
     }
 
+    /// The value of one fact at the dispatched point.
+    pub(crate) fn settled_value(&self, kind: FactKind, key: &[u8]) -> Option<Bytes> {
+        find(&self.0.read().settled, kind, key).map(|fact| fact.value.clone())
+    }
+
+    /// True when there is such a fact at the dispatched point.
+    pub(crate) fn has_settled(&self, kind: FactKind, key: &[u8]) -> bool {
+        find(&self.0.read().settled, kind, key).is_some()
+    }
+
     /// All facts of a kind, by key.
     pub(crate) fn list(&self, kind: FactKind) -> Vec<(Vec<u8>, Bytes)> {
         let tables = self.0.read();
@@ -85,7 +95,7 @@ impl Facts {
         if at < tables.upto {
             return;
         }
-        for change in changes.iter().filter(|change| !change.kind.is_reserved()) {
+        for change in changes.iter().filter(|change| change.kind.is_kept()) {
             let ahead = tables.ahead.entry(change.kind.0).or_default();
             let is_newer = ahead.get(&*change.key).is_none_or(|known| known.at <= at);
             if is_newer {

@@ -37,6 +37,7 @@ use crate::watermarks::Watermarks;
 
 mod facts;
 mod find;
+mod halves;
 mod offline;
 mod open;
 mod steps;

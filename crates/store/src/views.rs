@@ -25,6 +25,7 @@ use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::{QueueLimit, Queues};
 
 mod error;
+mod halves;
 mod load;
 mod marks;
 mod retain;
@@ -139,6 +140,8 @@ impl Views {
         if record.topic() == FACTS_TOPIC {
             self.apply_facts(&mut applied, record.body(), at)?;
             self.facts.applied(upto);
+        } else if self.apply_half(record, at) {
+            self.facts.applied(upto);
         }
         applied.upto = upto;
         if let Some(arrivals) = arrivals {
@@ -206,7 +209,7 @@ impl Views {
                     }
                 }
             }
-            kind if kind.is_reserved() => {}
+            kind if !kind.is_kept() => {}
             kind => self.facts.apply(kind, change.key, change.value, at),
         }
         Ok(())

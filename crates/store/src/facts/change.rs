@@ -12,12 +12,19 @@ impl FactKind {
     pub const REMOVE_TOPIC: FactKind = FactKind(0);
     /// Offsets of a queue below the value (8 bytes) were used. Key: queue number (4 bytes) and topic. Never kept.
     pub const QUEUE_NEXT: FactKind = FactKind(1);
+    /// An undecided half message (`docs/format/transaction.md`). Key: where it was first stored (8 bytes).
+    pub const HALF: FactKind = FactKind(2);
     /// The first kind that is not the store's own.
     pub const FIRST_FREE: FactKind = FactKind(16);
 
     /// True for the kinds that only the store itself writes.
     pub fn is_reserved(self) -> bool {
         self < FactKind::FIRST_FREE
+    }
+
+    /// True for the kinds that stand in the table of facts.
+    pub(crate) fn is_kept(self) -> bool {
+        self == FactKind::HALF || !self.is_reserved()
     }
 }
 

@@ -81,6 +81,6 @@ impl Store {
 }
 
 fn check(changes: &[FactChange]) {
-    let is_own = |change: &FactChange| change.kind.is_reserved() || change.key.len() > usize::from(u16::MAX);
+    let is_own = |change: &FactChange| !change.kind.is_kept() || change.key.len() > usize::from(u16::MAX);
     assert!(!changes.iter().any(is_own), "kinds below 16 and keys above 64 KiB are not the caller's");
 }

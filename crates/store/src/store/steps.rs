@@ -224,6 +224,9 @@ impl Store {
         if self.marks.dispatched.get() < tail.end {
             return false;
         }
+        if !self.halves_moved(end) {
+            return false;
+        }
         let carried = self.views.carry(LogOffset(end));
         for changes in carried.chunks(CARRY) {
             match self.append_facts(changes, |at| self.views.put_facts_ahead(changes, at)) {

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Undecided transactions: which there are, and how their data outlives the segment it lies in. Called by the broker
+//! when it opens, and by retention.
+//! Invariant: a segment goes only when no open half message has its data there.
+
+use protocol::names::{HALF_TOPIC, LogOffset, QueueId, TopicName};
+use protocol::properties::PropertiesOut;
+use protocol::record::Record;
+
+use super::Store;
+use crate::append::Draft;
+use crate::error::AppendError;
+use crate::facts::{FactChange, FactKind};
+use crate::halves::{self, Half};
+
+/// So many bytes are written again before retention looks anew.
+const AGAIN_MAX: usize = 16 << 20;
+
+impl Store {
+    /// All half messages that the dispatched part of the log leaves open, the oldest first.
+    pub fn halves(&self) -> Vec<Half> {
+        self.views.halves()
+    }
+
+    /// Notes another state of an open half message as a record of its own: it is to be asked about again.
+    pub fn put_half(&self, half: &Half) -> Result<(), AppendError> {
+        let key = Half::key(half.id).to_vec();
+        self.put_facts(&[FactChange { kind: FactKind::HALF, key, value: Some(half.encode()) }]).map(drop)
+    }
+
+    /// Writes open half messages again whose data lies below `end`. True when there is none left there: what is written
+    /// here has to come through dispatch first. The caller holds `facts`.
+    pub(super) fn halves_moved(&self, end: u64) -> bool {
+        let below: Vec<Half> = self.views.halves().into_iter().filter(|half| half.log.0 < end).collect();
+        let (mut bytes, mut moved) = (0, 0);
+        for half in &below {
+            if bytes > AGAIN_MAX {
+                break;
+            }
+            match self.move_half(half) {
+                Ok(len) => (bytes, moved) = (bytes + len, moved + 1),
+                Err(error) => {
+                    tracing::warn!(%error, "a half message could not be written again yet");
+                    return false;
+                }
+            }
+        }
+        if moved > 0 {
+            tracing::info!(count = moved, bytes, "undecided half messages were written again, their segment goes");
+        }
+        below.is_empty()
+    }
+
+    /// Returns how many bytes were written. Data that damage took cannot be, and holds nothing up: whoever needs it
+    /// finds that out and says so.
+    fn move_half(&self, half: &Half) -> Result<usize, AppendError> {
+        let topic = TopicName::stored(HALF_TOPIC);
+        let raw = self.record_at(half.log).ok().flatten();
+        let Some(record) = raw.as_deref().and_then(|raw| Record::parse(raw).ok()) else {
+            tracing::error!(offset = half.log.0, group = %half.group, "an undecided half message was lost to damage");
+            let gone = Half { log: LogOffset(u64::MAX), ..half.clone() };
+            return self.append_half_fact(&gone).map(|()| 0);
+        };
+        let queue = self.views.queue(&topic, QueueId(0)).expect("the queue of half messages has been used");
+        let mut properties = PropertiesOut::default();
+        let message = halves::again(half, &record, &topic, &mut properties);
+        self.append(&[Draft { queue: &queue, message }]).map(|_| record.len())
+    }
+
+    fn append_half_fact(&self, half: &Half) -> Result<(), AppendError> {
+        let key = Half::key(half.id).to_vec();
+        let changes = [FactChange { kind: FactKind::HALF, key, value: Some(half.encode()) }];
+        self.append_facts(&changes, |at| self.views.put_facts_ahead(&changes, at)).map(drop)
+    }
+}
