@@ -28,6 +28,7 @@ use crate::ops::send::Brand;
 use crate::rates::Rates;
 use crate::settings::Settings;
 use crate::topics::Topics;
+use crate::transaction::{Limits, Transactions};
 
 /// One broker over one store.
 pub struct Broker {
@@ -41,6 +42,7 @@ pub struct Broker {
     pub(crate) offsets: Offsets,
     pub(crate) arrivals: Arrivals,
     pub(crate) delay: Delay,
+    pub(crate) transactions: Transactions,
     pub(crate) locks: Locks,
     pub(crate) counts: Counts,
     pub(crate) rates: Rates,
@@ -94,6 +96,7 @@ impl Broker {
             offsets: Offsets::open(&store),
             arrivals: Arrivals::new(config.reading.waiters_max),
             delay: Delay::open(config.sending.delay_levels.clone(), &store),
+            transactions: Transactions::open(&store, &Limits::of(&config.transactional)),
             locks: Locks::new(config.consumers.lock_lease),
             counts: Counts::default(),
             rates: Rates::new(now),
@@ -184,6 +187,9 @@ impl Broker {
     pub(crate) fn close(&self) {
         // Whatever else is lost now, a store that closes makes the log lasting from its start.
         self.delay.save(&self.store, u64::MAX);
+        if let Err(error) = self.transactions.save(&self.store) {
+            tracing::error!(%error, "how often producers were asked could not be saved");
+        }
         if let Err(error) = self.offsets.persist(&self.store) {
             tracing::error!(%error, "consumer progress of the last moments could not be saved");
         }

@@ -142,6 +142,19 @@ impl Clients {
         self.with_members(group, all).unwrap_or_default()
     }
 
+    /// Returns a connection of a producer group that takes requests, another one with each `turn`.
+    pub(crate) fn producer(&self, group: &Group, turn: usize) -> Option<Connection> {
+        let state = self.state.read();
+        let open = |id: &ConnectionId| state.connections.get(id).filter(|connection| connection.is_open());
+        let live: Vec<&Connection> = state.table.producers_of(group).filter_map(open).collect();
+        live.get(turn % live.len().max(1)).map(|connection| (*connection).clone())
+    }
+
+    /// True when somebody of a producer group is there.
+    pub(crate) fn produces(&self, group: &Group) -> bool {
+        self.state.read().table.producers_of(group).next().is_some()
+    }
+
     /// Returns all producer groups with their sessions.
     pub fn producers(&self) -> Vec<(Group, Vec<Session>)> {
         let state = self.state.read();

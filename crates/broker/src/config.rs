@@ -70,6 +70,22 @@ config! {
 }
 
 config! {
+    /// Transactions: half messages and the questions about them.
+    pub struct Transactional {
+        /// Half messages are refused.
+        reject_transactions: bool = false, "rejectTransactionMessage", live;
+        /// How long a producer is left alone after its half message, unless the message says otherwise.
+        transaction_timeout: Duration = Duration::from_secs(6), "transactionTimeOut", live;
+        /// The time between two questions about a transaction; after five it doubles with each, up to 16 times.
+        transaction_check_interval: Duration = Duration::from_secs(30), "transactionCheckInterval", live, Range::AtLeast(1);
+        /// How often is asked before a transaction is parked.
+        transaction_checks_max: u32 = 15, "transactionCheckMax", live;
+        /// The most transactions that wait for a decision; further half messages are refused as busy.
+        transactions_open_max: usize = 1_000_000, "", live, Range::AtLeast(1);
+    }
+}
+
+config! {
     /// Pulling and long polls.
     pub struct Reading {
         /// A pull that finds nothing waits for the time the client allows; if not, for `short_poll`.
@@ -152,6 +168,8 @@ pub struct BrokerConfig {
     pub creation: Creation,
     /// Sending and delayed delivery.
     pub sending: Sending,
+    /// Transactions: half messages and the questions about them.
+    pub transactional: Transactional,
     /// Pulling and long polls.
     pub reading: Reading,
     /// Clients, their progress and their locks.
@@ -160,11 +178,12 @@ pub struct BrokerConfig {
 
 impl BrokerConfig {
     /// Every section: what it is about and its keys.
-    pub fn sections() -> [(&'static str, &'static [Key]); 5] {
+    pub fn sections() -> [(&'static str, &'static [Key]); 6] {
         [
             (Identity::ABOUT, Identity::KEYS),
             (Creation::ABOUT, Creation::KEYS),
             (Sending::ABOUT, Sending::KEYS),
+            (Transactional::ABOUT, Transactional::KEYS),
             (Reading::ABOUT, Reading::KEYS),
             (Consumers::ABOUT, Consumers::KEYS),
         ]
@@ -180,6 +199,7 @@ impl BrokerConfig {
         None.or_else(|| self.identity.set(name, text))
             .or_else(|| self.creation.set(name, text))
             .or_else(|| self.sending.set(name, text))
+            .or_else(|| self.transactional.set(name, text))
             .or_else(|| self.reading.set(name, text))
             .or_else(|| self.consumers.set(name, text))
     }
@@ -189,6 +209,7 @@ impl BrokerConfig {
         None.or_else(|| self.identity.get(name))
             .or_else(|| self.creation.get(name))
             .or_else(|| self.sending.get(name))
+            .or_else(|| self.transactional.get(name))
             .or_else(|| self.reading.get(name))
             .or_else(|| self.consumers.get(name))
     }

@@ -20,6 +20,9 @@ pub(crate) const SETTINGS: FactKind = FactKind(21);
 /// Group and topic that it may not read → nothing.
 pub(crate) const FORBIDDEN: FactKind = FactKind(22);
 
+/// Where a half message was first stored → how often its producers were asked, and when last.
+pub(crate) const CHECKS: FactKind = FactKind(40);
+
 /// Stands between the two names of a key; no name holds it.
 const BETWEEN: u8 = 1;
 

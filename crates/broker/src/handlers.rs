@@ -9,6 +9,7 @@ pub(crate) mod pull;
 pub(crate) mod query;
 pub(crate) mod send;
 pub(crate) mod send_back;
+pub(crate) mod transaction;
 
 /// Set in the flags of a topic that clients of a unit read.
 const UNIT_SUBSCRIBED: i32 = 0x2;

@@ -28,6 +28,7 @@ mod refusal;
 mod routes;
 mod settings;
 pub mod topics;
+pub mod transaction;
 
 pub use broker::{Broker, OpenRefused};
 pub use config::BrokerConfig;

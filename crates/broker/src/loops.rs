@@ -33,10 +33,11 @@ struct Loop {
     step: fn(&Broker, Timestamp) -> Wake,
 }
 
-const LOOPS: [Loop; 4] = [
+const LOOPS: [Loop; 5] = [
     Loop { name: "dispatch", bell: |broker| &broker.store.watermarks().gate, step: Broker::dispatch_step },
     Loop { name: "arrivals", bell: |broker| broker.arrivals.alarm(), step: Broker::arrivals_step },
     Loop { name: "delay", bell: |broker| broker.delay.alarm(), step: Broker::delay_step },
+    Loop { name: "checks", bell: |broker| broker.transactions.alarm(), step: Broker::checks_step },
     Loop { name: "upkeep", bell: |broker| &broker.bell, step: Broker::upkeep_step },
 ];
 

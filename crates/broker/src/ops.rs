@@ -10,3 +10,4 @@ pub mod pull;
 pub mod query;
 pub mod send;
 pub mod send_back;
+pub mod transaction;

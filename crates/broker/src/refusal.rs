@@ -40,7 +40,8 @@ impl From<SendRefused> for Refusal {
             | SendRefused::BatchCount { .. }
             | SendRefused::NotInBatch { .. }
             | SendRefused::Timed => ResponseCode::MESSAGE_ILLEGAL,
-            SendRefused::Half => ResponseCode::NO_PERMISSION,
+            SendRefused::Half { .. } => ResponseCode::NO_PERMISSION,
+            SendRefused::TooManyOpen { .. } => ResponseCode::SYSTEM_BUSY,
         };
         Refusal::new(code, refused.to_string())
     }

@@ -4,8 +4,8 @@
 use remoting::{Class, Router};
 
 use crate::Broker;
-use crate::handlers::admin::{broker, connections, groups, progress, relay, replicas, reset, topics};
-use crate::handlers::{heartbeat, lock, offset, pull, query, send, send_back};
+use crate::handlers::admin::{broker, connections, groups, progress, relay, replicas, reset, topics, transactions};
+use crate::handlers::{heartbeat, lock, offset, pull, query, send, send_back, transaction};
 
 /// Returns what a broker answers.
 pub fn routes() -> Router<Broker> {
@@ -15,6 +15,8 @@ pub fn routes() -> Router<Broker> {
         .on_together(send::send_message_v2) // 310
         .on_together(send::send_batch) // 320
         .on(send_back::send_back) // 36
+        .class(Class::Settle)
+        .on(transaction::end_transaction) // 37
         .class(Class::Pull)
         .on(pull::pull_message) // 11
         .on(pull::lite_pull_message) // 361
@@ -70,6 +72,10 @@ pub fn routes() -> Router<Broker> {
         .on(broker::figure) // 315
         .on(broker::clean_topics) // 316
         .on(broker::clean_log) // 329
+        .on(transactions::ask_again) // 323
+        .on(transactions::list) // 30020
+        .on(transactions::show_one) // 30021
+        .on(transactions::decide) // 30022
         .on(replicas::all_progress) // 43
         .on(replicas::delay_progress) // 45
         .on(replicas::replication) // 907

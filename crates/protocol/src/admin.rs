@@ -7,3 +7,4 @@ pub mod progress;
 pub mod replica;
 pub mod reset;
 pub mod topic;
+pub mod transaction;

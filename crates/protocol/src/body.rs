@@ -18,6 +18,7 @@ mod route;
 mod running;
 mod stats;
 mod topic;
+mod transaction;
 
 pub use connection::{
     Connection, ConsumerConnection, GetConsumerListByGroupResponseBody, OtherSubscription,
@@ -55,6 +56,7 @@ pub use topic::{
     CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper,
     TopicConfigAndQueueMapping, TopicConfigSerializeWrapper, TopicFilterType, TopicList,
 };
+pub use transaction::{TransactionInfo, TransactionList};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,8 @@ pub enum Since {
     V5,
     /// 5.4 and later.
     V5_4,
+    /// Ours: no version of RocketMQ has it.
+    Own,
 }
 
 macro_rules! codes {
@@ -218,6 +220,9 @@ codes! {
     3009 AUTH_GET_ACL Broker V5;
     3010 AUTH_LIST_ACL Broker V5;
     5001 SWITCH_TIMER_ENGINE Broker V5_4;
+    30020 LIST_TRANSACTIONS Broker Own;
+    30021 SHOW_TRANSACTION Broker Own;
+    30022 DECIDE_TRANSACTION Broker Own;
     200050 POP_MESSAGE Broker V5;
     200051 ACK_MESSAGE Broker V5;
     200052 PEEK_MESSAGE Broker V5;

@@ -48,5 +48,7 @@ request! {
         transaction_id: Option<ByteStr> = "transactionId",
         /// The message's offset id.
         offset_id: Option<ByteStr> = "offsetMsgId",
+        /// The broker that asks.
+        broker: Option<ByteStr> = "bname",
     }
 }

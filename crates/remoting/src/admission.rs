@@ -21,6 +21,8 @@ const SMALL_POLL: usize = 4 << 10;
 pub enum Class {
     /// Stores messages.
     Send,
+    /// Decides about what is stored already. Goes on where sends have to wait: each one makes room.
+    Settle,
     /// Reads messages; may wait for them for long, and then holds a slot but no bytes.
     Pull,
     /// Keeps a client working: heartbeats, progress, locks, routes.
@@ -37,7 +39,7 @@ impl Class {
         match self {
             Class::Send => 80,
             Class::Pull | Class::Admin => 90,
-            Class::Client | Class::Control => 100,
+            Class::Settle | Class::Client | Class::Control => 100,
         }
     }
 
@@ -224,6 +226,7 @@ mod tests {
     fn classes_fill_different_parts_of_the_house() {
         for (class, entered) in [
             (Class::Send, 80),
+            (Class::Settle, 100),
             (Class::Pull, 90),
             (Class::Admin, 90),
             (Class::Client, 100),

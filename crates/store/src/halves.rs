@@ -15,6 +15,8 @@ use stdx::Timestamp;
 
 /// The property of an OP record that says what it notes. Apache's have none and always mean an end.
 pub const NOTES: &str = "TRAN_DECISION";
+/// The property of a half message that was written again: when it was first stored.
+const STORED_AT: &str = "TRAN_STORED_AT";
 /// An OP record beside a delivered message; only Apache's tools need it.
 pub const NOTES_COMMIT: &str = "commit";
 /// An OP record beside a parked copy; the half message stays open.
@@ -78,16 +80,23 @@ pub(crate) fn told(record: &Record<'_>, at: LogOffset) -> Option<Told> {
     }
 }
 
+/// The half message that was first stored at `id`, if one was.
+pub fn first(record: &Record<'_>, id: LogOffset) -> Option<Half> {
+    (record.topic() == HALF_TOPIC).then(|| began(record, id, None))
+}
+
+/// All that is known of a half message stands in its latest record, so that a log that lost the first one says the same.
 fn began(record: &Record<'_>, at: LogOffset, again: Option<LogOffset>) -> Half {
     let number = |name| record.property(name).and_then(|text| text.parse::<u64>().ok());
     let first = number(properties::TRAN_PREPARED_QUEUE_OFFSET).filter(|_| again.is_some());
+    let stored_at = number(STORED_AT).filter(|_| again.is_some());
     let immunity = number(properties::CHECK_IMMUNITY_TIME_IN_SECONDS);
     Half {
         id: again.unwrap_or(at),
         queue_offset: first.map_or(record.queue_offset(), QueueOffset),
         log: at,
-        stored_at: record.stored_at(),
-        parked: false,
+        stored_at: stored_at.map_or(record.stored_at(), |at| Timestamp(at as i64)),
+        parked: again.is_some() && record.property(NOTES) == Some(NOTES_PARKED),
         immunity: immunity.map(Duration::from_secs),
         group: Group::stored(record.property(properties::PGROUP).unwrap_or_default()),
         topic: TopicName::stored(record.property(properties::REAL_TOPIC).unwrap_or_default()),
@@ -153,9 +162,14 @@ pub(crate) fn again<'a>(
     topic: &'a TopicName,
     properties: &'a mut properties::PropertiesOut,
 ) -> record::Message<'a> {
-    let kept = record.each_property().filter(|(name, _)| *name != properties::TRAN_PREPARED_QUEUE_OFFSET);
+    const OURS: [&str; 3] = [properties::TRAN_PREPARED_QUEUE_OFFSET, STORED_AT, NOTES];
+    let kept = record.each_property().filter(|(name, _)| !OURS.contains(name));
     kept.for_each(|(name, value)| properties.push(name, value));
     properties.push(properties::TRAN_PREPARED_QUEUE_OFFSET, &half.queue_offset.to_string());
+    properties.push(STORED_AT, &half.stored_at.0.to_string());
+    if half.parked {
+        properties.push(NOTES, NOTES_PARKED);
+    }
     record::Message {
         topic,
         queue: record.queue(),
@@ -219,7 +233,8 @@ mod tests {
         let text = "PGROUP=g;REAL_TOPIC=t;REAL_QID=2;CHECK_IMMUNITY_TIME_IN_SECONDS=30;";
         assert_eq!(tell(HALF_TOPIC, 0, 0, "b", text), Some(Told::Began(half())));
         let again = Half { id: LogOffset(40), queue_offset: QueueOffset(3), ..half() };
-        let text = format!("{text}TRAN_PREPARED_QUEUE_OFFSET=3;");
+        let again = Half { parked: true, stored_at: Timestamp(5), ..again };
+    let text = format!("{text}TRAN_PREPARED_QUEUE_OFFSET=3;TRAN_STORED_AT=5;TRAN_DECISION=parked;");
         assert_eq!(tell(HALF_TOPIC, 0, 40, "b", &text), Some(Told::Began(again)));
         // Apache's own rewritten half messages are new ones; their old places are ended by OP records.
         assert_eq!(tell(HALF_TOPIC, 0, 0, "b", &text), Some(Told::Began(half())));

@@ -6,6 +6,7 @@
 //! Invariants, asserted: each record is applied exactly once, in order; queue offsets follow each other, and only a
 //! replay may find some missing; a checkpoint holds exactly the log below its point, and never more than is durable.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,6 +108,8 @@ struct Applied {
     next_slot: u64,
     /// Facts records that could not be read, and were passed over.
     unreadable: u64,
+    /// Half messages from before the log's start that a replay found decided.
+    ended: HashSet<LogOffset>,
     /// The queue of the record before, and the hash of its topic: messages come in runs.
     last: Option<(QueueRef, u64)>,
 }
@@ -140,7 +143,7 @@ impl Views {
         if record.topic() == FACTS_TOPIC {
             self.apply_facts(&mut applied, record.body(), at)?;
             self.facts.applied(upto);
-        } else if self.apply_half(record, at) {
+        } else if self.apply_half(&mut applied, record, at) {
             self.facts.applied(upto);
         }
         applied.upto = upto;
@@ -209,7 +212,8 @@ impl Views {
                     }
                 }
             }
-            kind if !kind.is_kept() => {}
+            FactKind::HALF => self.change_half(change.key, change.value, at),
+            kind if kind.is_reserved() => {}
             kind => self.facts.apply(kind, change.key, change.value, at),
         }
         Ok(())
@@ -233,7 +237,9 @@ impl Views {
 
     /// Ends the replay: from here on a missing queue offset is an error, not damage to be bridged.
     pub(crate) fn go_live(&self) {
-        self.applied.lock().is_live = true;
+        let mut applied = self.applied.lock();
+        applied.is_live = true;
+        applied.ended = HashSet::new();
     }
 
     /// Records below this are in the views.

@@ -231,6 +231,11 @@ impl ClientTable {
         self.consumers.iter()
     }
 
+    /// Returns the connections of a producer group.
+    pub(crate) fn producers_of(&self, group: &Group) -> impl Iterator<Item = &ConnectionId> {
+        self.producers.get(group).into_iter().flat_map(BTreeMap::keys)
+    }
+
     /// Returns all producer groups with their sessions.
     pub(crate) fn producers(&self) -> impl Iterator<Item = (&Group, Vec<&Session>)> {
         self.producers.iter().map(|(group, sessions)| (group, sessions.values().collect()))

@@ -10,6 +10,7 @@ pub(crate) mod relay;
 pub(crate) mod replicas;
 pub(crate) mod reset;
 pub(crate) mod topics;
+pub(crate) mod transactions;
 
 use protocol::caps;
 use protocol::codes::ResponseCode;

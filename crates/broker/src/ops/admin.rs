@@ -14,6 +14,7 @@ pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod stats;
 pub mod topics;
+pub mod transactions;
 pub(crate) mod upkeep;
 
 use protocol::data_version::DataVersion;

@@ -7,6 +7,7 @@
 
 mod batch;
 mod check;
+mod half;
 mod plan;
 mod stamp;
 mod together;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::batch::BatchError;
 use protocol::body::TopicConfig;
-use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
+use protocol::names::{ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
 use protocol::record::Message;
 use protocol::{caps, properties};
 use stdx::Timestamp;
@@ -28,6 +29,7 @@ use store::{AppendError, Draft, QueueLimit, QueueRef, Settled};
 
 use self::check::check;
 use self::plan::{RetryRule, Route, plan};
+pub(crate) use self::half::Onward;
 pub(crate) use self::stamp::Brand;
 use self::stamp::Said;
 use crate::Broker;
@@ -150,9 +152,20 @@ pub enum SendRefused {
         /// What was asked.
         what: &'static str,
     },
-    /// A half message, stored as a plain one, would be delivered uncommitted.
-    #[error("transactional messages are not available on this broker: the half message was not stored")]
-    Half,
+    /// This broker takes no half messages.
+    #[error("the broker[{broker}] sending transaction message is forbidden")]
+    Half {
+        /// Its name.
+        broker: String,
+    },
+    /// So many transactions wait for a decision that no further one may.
+    #[error("[TOO_MANY_TRANSACTIONS] {open} transactions wait for a decision, at most {max} may: try later")]
+    TooManyOpen {
+        /// How many wait.
+        open: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A timed message, stored as a plain one, would be delivered early.
     #[error(
         "messages with a time of their own are not available on this broker, use a delay level: not stored"
@@ -198,6 +211,9 @@ struct Planned<'a> {
     unique: Option<ByteStr>,
     patience: Option<Duration>,
     is_dead: bool,
+    /// The first half of a transaction, and how long its producer is not to be asked.
+    is_half: bool,
+    immunity: Option<Duration>,
 }
 
 /// A send under way.
@@ -315,6 +331,7 @@ impl Broker {
         self.count_sent(topic, 1, 1, (appended.end.0 - appended.start.0) as usize, now);
         self.count_dead(&planned, now);
         let place = (appended.start, appended.first_queue_offset);
+        self.note_half(&planned, place, appended.stored_at);
         Ok(planned.stored(place, appended.end, appended.stored_at))
     }
 
@@ -332,6 +349,9 @@ impl Broker {
         }
         let rule = self.retry_rule(input, now)?;
         let route = plan(&said, self.delay.levels(), rule, input.reconsumed)?;
+        if route == Route::Half {
+            self.admit_half()?;
+        }
         let place = self.place(input, topic, route, now)?;
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let properties = self.properties(&said, input, &place, route, fresh.as_deref())?;
@@ -342,6 +362,8 @@ impl Broker {
             unique: said.unique.map(|id| input.properties.slice_ref(id)).or(fresh.map(ByteStr::from)),
             patience: said.wait.then_some(config.sending.settle_timeout),
             is_dead: matches!(route, Route::DeadLetters),
+            is_half: matches!(route, Route::Half),
+            immunity: said.immunity,
         })
     }
 
@@ -390,6 +412,9 @@ impl Broker {
                 let queue = self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?;
                 (Cow::Owned(queue), false)
             }
+            Route::Half => {
+                (Cow::Owned(self.store.queue(&TopicName::stored(HALF_TOPIC), QueueId(0))?), false)
+            }
             Route::DeadLetters => {
                 let group = input.topic.retry_group().unwrap_or_default();
                 let (queue, is_new) = self.dead_letters(&group, now)?;
@@ -428,6 +453,7 @@ impl Broker {
                 ];
                 said.stored(&self.brand, &DELAYS, &also, fresh)
             }
+            Route::Half => self.half_properties(said, input, place, fresh),
             Route::DeadLetters => {
                 let origin = |name, fallback| properties::get(&input.properties, name).unwrap_or(fallback);
                 let also = [

@@ -5,3 +5,4 @@ mod bodies;
 mod groups;
 mod messages;
 mod site;
+mod transactions;

@@ -63,7 +63,10 @@ async fn every_kind_of_send_answers_with_ids_queue_and_place() {
 
 #[tokio::test]
 async fn refusals_carry_the_codes_that_clients_know() {
-    let site = Site::with(|config| config.sending.max_message = stdx::ByteSize(100));
+    let site = Site::with(|config| {
+        config.sending.max_message = stdx::ByteSize(100);
+        config.transactional.reject_transactions = true;
+    });
     let client = site.client("c").await;
     let send = async |header: SendHeader, body: &[u8]| {
         client.call(&SendMessageV2(header), body.to_vec()).await.expect_err("it is refused")

@@ -9,4 +9,5 @@ mod races;
 mod retries;
 mod sends;
 mod settings;
+mod transactions;
 mod world;

@@ -121,6 +121,7 @@ impl World {
         loop {
             let mut busy = due(self.broker.dispatch_step(now));
             busy |= due(self.broker.delay_step(now));
+            busy |= due(self.broker.checks_step(now));
             busy |= due(self.broker.arrivals_step(now));
             if !busy {
                 break;

@@ -102,6 +102,9 @@ macro_rules! every_request {
             protocol::admin::replica::RemoveColdDataFlowControl,
             protocol::admin::replica::GetColdDataFlowControl,
             protocol::admin::replica::SetCommitLogReadMode,
+            protocol::admin::transaction::ListTransactions,
+            protocol::admin::transaction::ShowTransaction,
+            protocol::admin::transaction::DecideTransaction,
         }
     };
 }

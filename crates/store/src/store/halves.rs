@@ -22,6 +22,12 @@ impl Store {
         self.views.halves()
     }
 
+    /// One open half message, as far as it was dispatched.
+    pub fn half(&self, id: LogOffset) -> Option<Half> {
+        let key = Half::key(id);
+        Half::decode(&key, &self.fact(FactKind::HALF, &key)?)
+    }
+
     /// Notes another state of an open half message as a record of its own: it is to be asked about again.
     pub fn put_half(&self, half: &Half) -> Result<(), AppendError> {
         let key = Half::key(half.id).to_vec();
@@ -31,13 +37,14 @@ impl Store {
     /// Writes open half messages again whose data lies below `end`. True when there is none left there: what is written
     /// here has to come through dispatch first. The caller holds `facts`.
     pub(super) fn halves_moved(&self, end: u64) -> bool {
-        let below: Vec<Half> = self.views.halves().into_iter().filter(|half| half.log.0 < end).collect();
         let (mut bytes, mut moved) = (0, 0);
-        for half in &below {
+        for half in self.views.halves().into_iter().filter(|half| half.log.0 < end) {
             if bytes > AGAIN_MAX {
                 break;
             }
-            match self.move_half(half) {
+            // What damage took holds nothing up; whoever needs it finds that out and says so.
+            let Some(raw) = self.record_at(half.log).ok().flatten() else { continue };
+            match self.move_half(&half, &raw) {
                 Ok(len) => (bytes, moved) = (bytes + len, moved + 1),
                 Err(error) => {
                     tracing::warn!(%error, "a half message could not be written again yet");
@@ -48,28 +55,16 @@ impl Store {
         if moved > 0 {
             tracing::info!(count = moved, bytes, "undecided half messages were written again, their segment goes");
         }
-        below.is_empty()
+        moved == 0
     }
 
-    /// Returns how many bytes were written. Data that damage took cannot be, and holds nothing up: whoever needs it
-    /// finds that out and says so.
-    fn move_half(&self, half: &Half) -> Result<usize, AppendError> {
+    /// Returns how many bytes were written.
+    fn move_half(&self, half: &Half, raw: &[u8]) -> Result<usize, AppendError> {
         let topic = TopicName::stored(HALF_TOPIC);
-        let raw = self.record_at(half.log).ok().flatten();
-        let Some(record) = raw.as_deref().and_then(|raw| Record::parse(raw).ok()) else {
-            tracing::error!(offset = half.log.0, group = %half.group, "an undecided half message was lost to damage");
-            let gone = Half { log: LogOffset(u64::MAX), ..half.clone() };
-            return self.append_half_fact(&gone).map(|()| 0);
-        };
+        let record = Record::parse(raw).expect("record_at returns whole records");
         let queue = self.views.queue(&topic, QueueId(0)).expect("the queue of half messages has been used");
         let mut properties = PropertiesOut::default();
         let message = halves::again(half, &record, &topic, &mut properties);
         self.append(&[Draft { queue: &queue, message }]).map(|_| record.len())
-    }
-
-    fn append_half_fact(&self, half: &Half) -> Result<(), AppendError> {
-        let key = Half::key(half.id).to_vec();
-        let changes = [FactChange { kind: FactKind::HALF, key, value: Some(half.encode()) }];
-        self.append_facts(&changes, |at| self.views.put_facts_ahead(&changes, at)).map(drop)
     }
 }

@@ -79,7 +79,7 @@ impl Store {
             dispatch: Dispatch::default(),
             facts: Mutex::new(FactsTail::default()),
             readers: Readers::default(),
-            upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0)),
+            upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0, end)),
             unread_floor: AtomicU64::new(0),
             metrics: Metrics::default(),
             opened,

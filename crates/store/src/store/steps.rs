@@ -41,11 +41,14 @@ pub(super) struct Upkeep {
     /// When the last record of the oldest segment was stored, once it was asked.
     oldest: Option<(u64, Timestamp)>,
     is_too_full: bool,
+    /// No half message was written again behind this. A segment goes only when the checkpoint is there: a replay that
+    /// began before it would not know which of them had been decided.
+    moved_to: u64,
 }
 
 impl Upkeep {
-    pub(super) fn new(now: Timestamp, saved: u64) -> Upkeep {
-        Upkeep { checkpoint_at: now, saved, oldest: None, is_too_full: false }
+    pub(super) fn new(now: Timestamp, saved: u64, written: u64) -> Upkeep {
+        Upkeep { checkpoint_at: now, saved, oldest: None, is_too_full: false, moved_to: written }
     }
 }
 
@@ -224,7 +227,11 @@ impl Store {
         if self.marks.dispatched.get() < tail.end {
             return false;
         }
-        if !self.halves_moved(end) {
+        let moved_all = self.halves_moved(end);
+        if !moved_all {
+            upkeep.moved_to = self.marks.written.get();
+        }
+        if !moved_all || upkeep.saved < upkeep.moved_to {
             return false;
         }
         let carried = self.views.carry(LogOffset(end));

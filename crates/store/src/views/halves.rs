@@ -2,24 +2,26 @@
 //! Undecided transactions among the views: each open half message is a fact that its own record puts and the record
 //! that decides it removes. So checkpoint, replay and carrying at retention are those of facts. Called for every record
 //! on its way through dispatch or replay.
-//! Invariant: what is open depends on the log alone.
+//! Invariants: what is open depends on the log alone, also on one that lost its beginning; nothing opens a half message
+//! again that was decided.
 
 use protocol::names::{HALF_TOPIC, LogOffset, QueueId, QueueOffset};
 use protocol::record::Record;
 
-use super::Views;
+use super::{Applied, Views};
 use crate::facts::FactKind;
 use crate::halves::{self, Half, Told};
 
 impl Views {
     /// Applies what a record says about half messages. True when it said something.
-    pub(super) fn apply_half(&self, record: &Record<'_>, at: LogOffset) -> bool {
+    pub(super) fn apply_half(&self, applied: &mut Applied, record: &Record<'_>, at: LogOffset) -> bool {
         let Some(told) = halves::told(record, at) else { return false };
         match told {
-            Told::Began(half) => self.began(half, at),
-            Told::Ended(id) => self.ended(id, at),
+            Told::Began(half) => self.began(applied, &half, at),
+            Told::Ended(id) => self.ended(applied, id, at),
             Told::EndedAt(offsets) => {
-                offsets.into_iter().filter_map(|offset| self.half_at(offset)).for_each(|id| self.ended(id, at));
+                let ids = offsets.into_iter().filter_map(|offset| self.half_at(offset));
+                ids.for_each(|id| self.ended(applied, id, at));
             }
             Told::Parked(id) => {
                 if let Some(half) = self.half(id) {
@@ -30,20 +32,29 @@ impl Views {
         true
     }
 
-    fn began(&self, half: Half, at: LogOffset) {
-        if half.id == at {
-            return self.keep(&half, at);
-        }
-        // Written again. If it was decided meanwhile, the decision stands before this record.
-        if let Some(known) = self.half(half.id) {
-            self.keep(&Half { log: at, ..known }, at);
+    fn began(&self, applied: &mut Applied, half: &Half, at: LogOffset) {
+        let is_first = half.id == at;
+        // One that is written again may have been decided just before. Whoever saw its first record knows; whoever has
+        // a log that begins behind that has met the decision.
+        let is_cut = half.id < applied.first && !applied.ended.contains(&half.id);
+        if is_first || is_cut || self.facts.has_settled(FactKind::HALF, &Half::key(half.id)) {
+            self.keep(half, at);
         }
     }
 
-    fn ended(&self, id: LogOffset, at: LogOffset) {
+    fn ended(&self, applied: &mut Applied, id: LogOffset, at: LogOffset) {
         let key = Half::key(id);
         if self.facts.has_settled(FactKind::HALF, &key) {
             self.facts.apply(FactKind::HALF, &key, None, at);
+        } else if id < applied.first && !applied.is_live {
+            applied.ended.insert(id);
+        }
+    }
+
+    /// Applies another state of a half message. It opens none.
+    pub(super) fn change_half(&self, key: &[u8], value: Option<&[u8]>, at: LogOffset) {
+        if self.facts.has_settled(FactKind::HALF, key) {
+            self.facts.apply(FactKind::HALF, key, value, at);
         }
     }
 

@@ -3,7 +3,7 @@
 //! views start empty and the whole log is replayed. Nothing here is repaired: a file that does not hold what was
 //! written to it makes all views start empty, which is always right.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -264,6 +264,7 @@ impl Loader {
             dropped: Vec::new(),
             next_slot: self.commit.next_slot,
             unreadable: 0,
+            ended: HashSet::new(),
             last: None,
         };
         Views {

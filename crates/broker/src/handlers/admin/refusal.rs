@@ -13,6 +13,7 @@ use crate::ops::admin::reset::ResetRefused;
 use crate::ops::admin::settings::SettingsRefused;
 use crate::ops::admin::stats::NoFigure;
 use crate::ops::admin::topics::SetTopicRefused;
+use crate::ops::admin::transactions::TransactionRefused;
 use crate::refusal::{append, read};
 
 impl From<SetTopicRefused> for Refusal {
@@ -120,5 +121,19 @@ impl From<EntriesRefused> for Refusal {
         match &refused {
             EntriesRefused::NoQueue { .. } => Refusal::new(ResponseCode::SYSTEM_ERROR, refused.to_string()),
         }
+    }
+}
+
+impl From<TransactionRefused> for Refusal {
+    fn from(refused: TransactionRefused) -> Refusal {
+        let code = match refused {
+            TransactionRefused::Read(error) => return read(&error),
+            TransactionRefused::Append(error) => return append(&error),
+            TransactionRefused::End(refused) => return refused.into(),
+            TransactionRefused::NotThere { .. } => ResponseCode::QUERY_NOT_FOUND,
+            TransactionRefused::NotOpen { .. } => ResponseCode::ILLEGAL_OPERATION,
+            TransactionRefused::NoAudit => ResponseCode::INVALID_PARAMETER,
+        };
+        Refusal::new(code, refused.to_string())
     }
 }

@@ -113,7 +113,7 @@ fn inherited<'a>(whole: &'a ByteStr, own: &'a str) -> impl Iterator<Item = (&'a 
 /// A batch is stored where it is sent, at once and committed.
 fn at_once(said: &Said<'_>) -> Result<(), SendRefused> {
     match said {
-        Said { half: true, .. } => Err(SendRefused::Half),
+        Said { half: true, .. } => Err(SendRefused::NotInBatch { what: "transactional messages" }),
         Said { timed: true, .. } => Err(SendRefused::Timed),
         Said { delay: 1.., .. } => Err(SendRefused::NotInBatch { what: "delay level" }),
         _ => Ok(()),

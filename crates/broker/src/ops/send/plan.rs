@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sans-IO. Where a message really goes: to its topic, into the delay queue, or to the dead letters of its group.
+//! Sans-IO. Where a message really goes: to its topic, into the delay queue, to the half
+//! messages, or to the dead letters of its group.
 //! In: what the message says and what its group allows. Out: a route or a refusal. The only place that decides it.
 
 use super::SendRefused;
@@ -13,6 +14,8 @@ pub(crate) enum Route {
     Direct,
     /// It waits for its level's time first.
     Delayed(Level),
+    /// It is the first half of a transaction, and waits for a decision first.
+    Half,
     /// Its group gave up on it.
     DeadLetters,
 }
@@ -36,15 +39,15 @@ pub(crate) fn plan(
     if rule.is_some_and(|rule| rule.in_order || reconsumed > rule.max) {
         return Ok(Route::DeadLetters);
     }
-    // Clients before 4.6.1 leave the mark of a transaction on its retries.
-    if said.half && !(reconsumed > 0 && said.delay > 0) {
-        return Err(SendRefused::Half);
-    }
-    match levels.clamp(said.delay) {
-        Some(level) => Ok(Route::Delayed(level)),
-        None if said.timed => Err(SendRefused::Timed),
-        None => Ok(Route::Direct),
-    }
+    let onward = match levels.clamp(said.delay) {
+        Some(level) => Route::Delayed(level),
+        None if said.timed => return Err(SendRefused::Timed),
+        None => Route::Direct,
+    };
+    // Clients before 4.6.1 leave the mark of a transaction on its retries. What a half message asks for besides is
+    // looked at now and done when it is committed.
+    let is_half = said.half && !(reconsumed > 0 && said.delay > 0);
+    Ok(if is_half { Route::Half } else { onward })
 }
 
 #[cfg(test)]
@@ -58,7 +61,7 @@ mod tests {
         let delayed = |level| Ok(Route::Delayed(levels.clamp(level).expect("a level")));
         let delay = |level: i64| format!("DELAY\u{1}{level}\u{2}");
         type Row<'a> = (&'a str, Option<RetryRule>, i32, Result<Route, SendRefused>);
-        let rows: [Row<'_>; 12] = [
+        let rows: [Row<'_>; 14] = [
             ("", None, 0, Ok(Route::Direct)),
             (&delay(3), None, 0, delayed(3)),
             (&delay(99), None, 0, delayed(18)),
@@ -67,7 +70,9 @@ mod tests {
             (&delay(4), rule(16, false), 16, delayed(4)),
             (&delay(4), rule(16, false), 17, Ok(Route::DeadLetters)),
             (&delay(4), rule(16, true), 1, Ok(Route::DeadLetters)),
-            ("TRAN_MSG\u{1}true", None, 0, Err(SendRefused::Half)),
+            ("TRAN_MSG\u{1}true", None, 0, Ok(Route::Half)),
+            ("TRAN_MSG\u{1}true\u{2}DELAY\u{1}3", None, 0, Ok(Route::Half)),
+            ("TRAN_MSG\u{1}true\u{2}TIMER_DELAY_MS\u{1}5", None, 0, Err(SendRefused::Timed)),
             ("TRAN_MSG\u{1}true\u{2}DELAY\u{1}3", rule(16, false), 1, delayed(3)),
             ("TIMER_DELAY_MS\u{1}5", None, 0, Err(SendRefused::Timed)),
             ("TIMER_DELAY_MS\u{1}5\u{2}DELAY\u{1}2", None, 0, delayed(2)),

@@ -4,6 +4,8 @@
 //! Invariants: a stored message has exactly one id, cluster, region and trace switch, and no handle of an earlier
 //! pop; every other property is kept as it came, in its order.
 
+use std::time::Duration;
+
 use protocol::properties::{self as names, NAME_END, VALUE_END};
 
 /// The properties that every message stored here gets; the same text each time.
@@ -19,6 +21,8 @@ pub(crate) struct Said<'a> {
     pub(crate) delay: i64,
     /// It is the first half of a transaction.
     pub(crate) half: bool,
+    /// How long the producer of a half message is not to be asked about it.
+    pub(crate) immunity: Option<Duration>,
     /// It wants to be delivered at a time of its own.
     pub(crate) timed: bool,
     /// The producer waits for the promised durability.
@@ -52,6 +56,7 @@ impl<'a> Said<'a> {
             unique: None,
             delay: 0,
             half: false,
+            immunity: None,
             timed: false,
             wait: true,
             keyed: false,
@@ -62,6 +67,9 @@ impl<'a> Said<'a> {
                 names::UNIQ_KEY => said.unique = Some(value),
                 names::DELAY => said.delay = value.parse().unwrap_or(0),
                 names::TRAN_MSG => said.half = value.eq_ignore_ascii_case("true"),
+                names::CHECK_IMMUNITY_TIME_IN_SECONDS => {
+                    said.immunity = value.parse().ok().map(Duration::from_secs);
+                }
                 names::WAIT => said.wait = !value.eq_ignore_ascii_case("false"),
                 names::KEYS => said.keyed = !value.trim().is_empty(),
                 names::TIMER_DELAY_MS | names::TIMER_DELAY_SEC | names::TIMER_DELIVER_MS => said.timed = true,

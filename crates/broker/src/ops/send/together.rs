@@ -61,6 +61,7 @@ impl Broker {
         let stored = planned.into_iter().map(|planned| {
             let planned = planned?;
             let (place, end, stored_at) = places.next().expect("every planned message was appended");
+            self.note_half(&planned, place, stored_at);
             Ok(planned.stored(place, end, stored_at))
         });
         stored.zip(made).map(with_made).collect()

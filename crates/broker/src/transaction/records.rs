@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sans-IO. The records of a transaction besides the half message and what it becomes: the note of a decision, the
+//! parked copy, and the record that a producer is shown when it is asked. Written by the operations on transactions.
+//! Invariant: each names its half message by where that was first stored.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::properties::{self, PropertiesOut};
+use protocol::record::{self, Message, Record, RecordError};
+use stdx::Timestamp;
+use store::Half;
+use store::halves::NOTES;
+
+/// The tag of OP records.
+const REMOVED: &str = "d";
+/// Who decided, where it was an operator.
+pub(crate) const BY: &str = "TRAN_DECIDED_BY";
+/// Why, where it was an operator.
+pub(crate) const WHY: &str = "TRAN_DECIDED_WHY";
+
+/// Who decided by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A record of the OP topic, ready but for its queue.
+pub(crate) struct Note {
+    id: LogOffset,
+    body: String,
+    properties: PropertiesOut,
+    at: Timestamp,
+}
+
+impl Note {
+    /// Notes what became of a half message.
+    pub(crate) fn new(half: &Half, what: &str, audit: Option<&Audit>, at: Timestamp) -> Note {
+        let mut properties = PropertiesOut::default();
+        properties.push(properties::TAGS, REMOVED);
+        properties.push(properties::KEYS, &note_key(half.id));
+        properties.push(NOTES, what);
+        if let Some(audit) = audit {
+            properties.push(BY, &audit.by);
+            properties.push(WHY, &audit.why);
+        }
+        Note { id: half.id, body: half.queue_offset.to_string(), properties, at }
+    }
+
+    /// The record.
+    pub(crate) fn message<'a>(&'a self, topic: &'a TopicName) -> Message<'a> {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Message {
+            topic,
+            queue: QueueId(0),
+            flag: 0,
+            sys_flag: 0,
+            born_at: self.at,
+            born_host: nowhere,
+            store_host: nowhere,
+            reconsume: 0,
+            prepared: self.id,
+            body: self.body.as_bytes(),
+            properties: self.properties.as_str().as_bytes(),
+        }
+    }
+}
+
+/// The key by which the note of a half message is found.
+pub(crate) fn note_key(id: LogOffset) -> String {
+    format!("half-{id}")
+}
+
+/// The copy of a half message that was asked about often enough: the message as it was, in the topic for such.
+pub(crate) fn parked<'a>(half: &Half, record: &Record<'a>, topic: &'a TopicName) -> Message<'a> {
+    Message {
+        topic,
+        queue: QueueId(0),
+        flag: record.flag(),
+        sys_flag: record.sys_flag(),
+        born_at: record.born_at(),
+        born_host: record.born_host(),
+        store_host: record.store_host(),
+        reconsume: record.reconsume(),
+        prepared: half.id,
+        body: record.body(),
+        properties: record.properties(),
+    }
+}
+
+/// The record that a producer is asked about: its half message under the topic and queue it is for.
+/// `checks` counts the questions before this one.
+pub(crate) fn question(half: &Half, record: &Record<'_>, checks: u32) -> Result<Vec<u8>, RecordError> {
+    let mut out = PropertiesOut::default();
+    let kept = record.each_property();
+    kept.filter(|(name, _)| *name != properties::TRANSACTION_CHECK_TIMES)
+        .for_each(|(name, value)| out.push(name, value));
+    out.push(properties::TRANSACTION_CHECK_TIMES, &(checks + 1).to_string());
+    let queue = record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let message = Message {
+        topic: &half.topic,
+        queue: QueueId(queue),
+        flag: record.flag(),
+        sys_flag: record.sys_flag(),
+        born_at: record.born_at(),
+        born_host: record.born_host(),
+        store_host: record.store_host(),
+        reconsume: record.reconsume(),
+        prepared: LogOffset(0),
+        body: record.body(),
+        properties: out.as_str().as_bytes(),
+    };
+    let mut bytes = Vec::new();
+    record::encode(&message, &mut bytes)?;
+    record::patch(&mut bytes, half.id, QueueOffset(half.queue_offset.0), half.stored_at);
+    Ok(bytes)
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Transactions: half messages stay hidden, the first decision stands, and nothing of it depends on the process.
+
+use std::time::Duration;
+
+use broker::ops::send::{SendRefused, Sent};
+use broker::ops::transaction::{EndInput, EndRefused, Ended};
+use broker::transaction::{Audit, Decision};
+use expect_test::expect;
+use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::record::Message;
+use store::Draft;
+
+use crate::world::{World, address, input};
+
+const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+const NOTES: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+const PARKED: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+
+impl World {
+    fn half(&self, properties: &[(&str, &str)], body: &str) -> Sent {
+        let all = [&[("TRAN_MSG", "true"), ("PGROUP", "payers"), ("UNIQ_KEY", body)], properties].concat();
+        self.send(input("orders", 2, &all, body)).expect("the half message is stored")
+    }
+
+    fn end(&self, half: &Sent, decision: Decision) -> Result<Ended, EndRefused> {
+        self.end_as(half, decision, Some("payers"), half.queue_offset)
+    }
+
+    fn end_as(
+        &self,
+        half: &Sent,
+        decision: Decision,
+        group: Option<&str>,
+        queue_offset: QueueOffset,
+    ) -> Result<Ended, EndRefused> {
+        let audit = group.is_none().then(|| Audit { by: "ann".into(), why: "told so".into() });
+        let group = group.map(Group::stored);
+        let input = EndInput { id: half.start, queue_offset, group, decision, audit };
+        let ended = self.finish(self.broker.end_transaction(input, self.now()));
+        self.steps();
+        ended
+    }
+
+    fn open(&self) -> Vec<u64> {
+        self.store.halves().iter().map(|half| half.id.0).collect()
+    }
+}
+
+#[test]
+fn a_half_message_is_hidden_until_it_is_committed() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[("TAGS", "t")], "one");
+    assert_eq!((half.queue.0, half.queue_offset.0), (2, 0), "the sender is told its own queue");
+    assert_eq!(half.unique.as_deref(), Some("one"), "which the client takes for the transaction's id");
+    assert_eq!(world.bodies("orders", 2), Vec::<String>::new());
+    let hidden = &world.records(HALF, 0)[0];
+    let properties: Vec<String> = hidden.properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    expect![[r#"
+        CLUSTER=DefaultCluster
+        MSG_REGION=DefaultRegion
+        PGROUP=payers
+        REAL_QID=2
+        REAL_TOPIC=orders
+        TAGS=t
+        TRACE_ON=true
+        TRAN_MSG=true
+        UNIQ_KEY=one
+        __transactionId__=one"#]]
+    .assert_eq(&properties.join("\n"));
+    assert_eq!(world.open(), [half.start.0]);
+
+    assert!(!world.end(&half, Decision::Commit).expect("it is committed").again);
+    let delivered = &world.records("orders", 2)[0];
+    assert_eq!((delivered.body.as_str(), delivered.offset), ("one", 0));
+    let mut expected = hidden.properties.clone();
+    expected.retain(|name, _| !name.starts_with("REAL_"));
+    assert_eq!(delivered.properties, expected);
+    let raw = world.store.record_at(LogOffset(delivered.log)).unwrap().unwrap();
+    let record = protocol::record::Record::parse(&raw).unwrap();
+    assert_eq!((record.transaction(), record.prepared(), record.flag()), (8, half.start, 7));
+    assert_eq!(record.born_host(), address("10.0.0.9:5000"));
+    let note = &world.records(NOTES, 0)[0];
+    assert_eq!((note.body.as_str(), note.property("TAGS")), ("0", "d"), "what Apache looks for");
+    assert_eq!(world.open(), Vec::<u64>::new());
+}
+
+#[test]
+fn the_first_decision_stands_and_a_contrary_one_is_refused() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let (kept, dropped) = (world.half(&[], "kept"), world.half(&[], "dropped"));
+    world.end(&kept, Decision::Commit).expect("committed");
+    world.end(&dropped, Decision::Rollback).expect("rolled back");
+    let look = |world: &World| {
+        assert!(world.end(&kept, Decision::Commit).expect("the same once more").again);
+        assert!(world.end(&dropped, Decision::Rollback).expect("the same once more").again);
+        for (half, other, was) in
+            [(&kept, Decision::Rollback, Decision::Commit), (&dropped, Decision::Commit, Decision::Rollback)]
+        {
+            let refused = world.end(half, other).expect_err("it is decided");
+            assert_eq!(refused, EndRefused::Contrary { id: half.start, decision: was });
+        }
+        assert_eq!(world.bodies("orders", 2), ["kept"]);
+        assert_eq!(world.records(NOTES, 0).len(), 2);
+    };
+    look(&world);
+    // The book of a new process does not know them; the log does.
+    let world = world.kill();
+    world.steps();
+    look(&world);
+}
+
+#[test]
+fn who_ends_it_has_to_know_it() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[], "one");
+    let refused = |world: &World, group: &str, offset: u64| {
+        world.end_as(&half, Decision::Commit, Some(group), QueueOffset(offset)).expect_err("it is refused")
+    };
+    assert_eq!(refused(&world, "others", 0), EndRefused::OtherGroup);
+    assert_eq!(refused(&world, "payers", 1), EndRefused::OtherOffset);
+    let nowhere = Sent { start: LogOffset(half.start.0 + 1), ..half.clone() };
+    assert_eq!(world.end(&nowhere, Decision::Commit).expect_err("nothing"), EndRefused::NotThere { id: nowhere.start });
+    world.end(&half, Decision::Rollback).expect("rolled back");
+    let world = world.kill();
+    assert_eq!(refused(&world, "others", 0), EndRefused::OtherGroup);
+    assert_eq!(refused(&world, "payers", 1), EndRefused::OtherOffset);
+    assert_eq!(world.bodies("orders", 2), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_broker_takes_up_what_was_open() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let halves: Vec<Sent> = ["a", "b", "c", "d"].map(|body| world.half(&[], body)).into();
+    world.end(&halves[0], Decision::Commit).expect("committed");
+    world.end(&halves[1], Decision::Rollback).expect("rolled back");
+    // One process replays the log, the next reads a checkpoint, the last builds everything anew.
+    for round in 0..3 {
+        if round == 1 {
+            world.store.checkpoint_step(true);
+        }
+        assert_eq!(world.open(), [halves[2].start.0, halves[3].start.0], "round {round}");
+    }
+    let world = world.kill();
+    assert_eq!(world.open(), [halves[2].start.0, halves[3].start.0]);
+    world.end(&halves[2], Decision::Commit).expect("committed by the next process");
+    let world = world.kill();
+    assert_eq!(world.open(), [halves[3].start.0]);
+    assert_eq!(world.bodies("orders", 2), ["a", "c"]);
+}
+
+/// A crash may keep the delivered message and take the note beside it.
+#[test]
+fn the_delivered_message_is_the_commit() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[], "one");
+    let queue = world.store.queue(&TopicName::stored("orders"), QueueId(2)).unwrap();
+    let message = Message {
+        topic: &queue.key().topic,
+        queue: QueueId(2),
+        flag: 7,
+        sys_flag: 8,
+        born_at: world.now(),
+        born_host: address("10.0.0.9:5000"),
+        store_host: address("127.0.0.1:10911"),
+        reconsume: 0,
+        prepared: half.start,
+        body: b"one",
+        properties: b"UNIQ_KEY\x01one",
+    };
+    world.store.append(&[Draft { queue: &queue, message }]).unwrap();
+    let world = world.kill();
+    world.steps();
+    assert_eq!(world.open(), Vec::<u64>::new());
+    assert!(world.end(&half, Decision::Commit).expect("it was").again);
+    let refused = world.end(&half, Decision::Rollback).expect_err("it was committed");
+    assert_eq!(refused, EndRefused::Contrary { id: half.start, decision: Decision::Commit });
+    assert_eq!(world.bodies("orders", 2), ["one"]);
+}
+
+#[test]
+fn a_delay_begins_with_the_commit() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[("DELAY", "2")], "later");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.bodies("orders", 2), Vec::<String>::new());
+    world.end(&half, Decision::Commit).expect("committed");
+    assert_eq!(world.open(), Vec::<u64>::new());
+    world.pass(Duration::from_millis(4_999));
+    assert_eq!(world.bodies("orders", 2), Vec::<String>::new());
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.bodies("orders", 2), ["later"]);
+    let world = world.kill();
+    assert_eq!(world.open(), Vec::<u64>::new());
+    assert!(world.end(&half, Decision::Commit).expect("it was").again);
+}
+
+#[test]
+fn nobody_to_ask_is_no_question() {
+    let world = World::with(|config, _| config.transactional.transaction_checks_max = 2);
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[], "one");
+    let before = world.store.watermarks().written.get();
+    for _ in 0..20 {
+        world.pass(Duration::from_secs(600));
+    }
+    assert!(world.broker.topics().get(PARKED).is_none(), "it is not parked");
+    assert_eq!(world.store.watermarks().written.get(), before, "and writes nothing");
+    world.end(&half, Decision::Commit).expect("it is never too late");
+}
+
+#[test]
+fn a_broker_takes_only_so_many_open_transactions() {
+    let world = World::with(|config, _| config.transactional.transactions_open_max = 1);
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[], "one");
+    let more = || world.send(input("orders", 2, &[("TRAN_MSG", "true"), ("PGROUP", "payers")], "two"));
+    assert_eq!(more().expect_err("one too many"), SendRefused::TooManyOpen { open: 1, max: 1 });
+    world.put("orders", 0, &[], "others go on");
+    world.end(&half, Decision::Rollback).expect("rolled back");
+    more().expect("there is room");
+
+    let world = World::with(|config, _| config.transactional.reject_transactions = true);
+    let refused = world.send(input("orders", 2, &[("TRAN_MSG", "true")], "x")).expect_err("it is refused");
+    expect!["the broker[broker-a] sending transaction message is forbidden"].assert_eq(&refused.to_string());
+}
+
+#[test]
+fn data_of_an_undecided_one_outlives_its_segment() {
+    let world = World::with(|_, store| {
+        store.segment_size = 8 << 20;
+        store.retention.reserved = Duration::from_secs(3600);
+        store.retention.delete_when = Vec::new();
+    });
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[("KEYS", "k")], "patient");
+    let gone = world.half(&[], "decided");
+    world.end(&gone, Decision::Rollback).expect("rolled back");
+    let filler = "x".repeat(64 << 10);
+    for _ in 0..300 {
+        world.put("filler", 0, &[], &filler);
+    }
+    let first = world.store.watermarks().start.get();
+    world.clock_forward(Duration::from_secs(2 * 3600));
+    world.put("filler", 0, &[], "young");
+    world.store.checkpoint_step(true);
+    for _ in 0..8 {
+        world.store.retain_on_demand();
+        world.steps();
+        world.store.checkpoint_step(true);
+    }
+    assert!(world.store.watermarks().start.get() > half.start.0.max(first), "its segment is gone");
+    let rewritten = world.records(HALF, 0).len();
+    assert_eq!(world.open(), [half.start.0], "under the name that its producer knows");
+    let world = world.kill();
+    assert_eq!(world.open(), [half.start.0]);
+    world.end(&half, Decision::Commit).expect("committed");
+    assert_eq!(world.bodies("orders", 2), ["patient"]);
+    assert!(rewritten <= 1, "only the undecided one was written again, once: {rewritten}");
+    let world = world.kill();
+    assert_eq!(world.open(), Vec::<u64>::new());
+}
+
+#[test]
+fn an_operators_word_is_kept() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[], "one");
+    world.end_as(&half, Decision::Rollback, None, half.queue_offset).expect("rolled back by hand");
+    let note = &world.records(NOTES, 0)[0];
+    let said = ["TRAN_DECISION", "TRAN_DECIDED_BY", "TRAN_DECIDED_WHY"].map(|name| note.property(name));
+    assert_eq!(said, ["rollback", "ann", "told so"]);
+}
