@@ -4,7 +4,9 @@
 use remoting::{Class, Router};
 
 use crate::Broker;
-use crate::handlers::admin::{broker, connections, groups, progress, relay, replicas, reset, topics, transactions};
+use crate::handlers::admin::{
+    broker, connections, groups, progress, relay, replicas, reset, topics, transactions,
+};
 use crate::handlers::{heartbeat, lock, offset, pull, query, send, send_back, transaction};
 
 /// Returns what a broker answers.

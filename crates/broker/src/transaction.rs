@@ -11,8 +11,8 @@ use protocol::names::LogOffset;
 use stdx::{Timestamp, Watermark};
 use store::{AppendError, FactChange, Half, Store};
 
-pub(crate) use self::ledger::{Due, Judged, Ledger, Limits};
 pub use self::ledger::{Decision, Open};
+pub(crate) use self::ledger::{Due, Judged, Ledger, Limits};
 pub use self::records::Audit;
 use crate::facts;
 
@@ -81,7 +81,8 @@ impl Transactions {
         if counts.is_empty() {
             return Ok(());
         }
-        let value = |(checks, at): (u32, Timestamp)| [&checks.to_be_bytes()[..], &at.0.to_be_bytes()].concat();
+        let value =
+            |(checks, at): (u32, Timestamp)| [&checks.to_be_bytes()[..], &at.0.to_be_bytes()].concat();
         let change = |(id, count): &(LogOffset, Option<(u32, Timestamp)>)| FactChange {
             kind: facts::CHECKS,
             key: key(*id),

@@ -10,6 +10,7 @@ pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod store;
 pub(crate) mod topic;
+pub(crate) mod tx;
 
 use anyhow::Result;
 use clap::Args;

@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use commands::server::{Roles, ServerArgs};
-use commands::{demo, group, msg, pubsub, server, settings, store, topic};
+use commands::{demo, group, msg, pubsub, server, settings, store, topic, tx};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -54,6 +54,9 @@ enum Command {
     /// Find messages.
     #[command(subcommand)]
     Msg(msg::Msg),
+    /// List transactions that nobody decides, and decide them by hand.
+    #[command(subcommand)]
+    Tx(tx::Tx),
     /// Measure a server.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -84,6 +87,7 @@ fn run(command: Command) -> Result<()> {
         Command::Topic(command) => topic::run(command),
         Command::Group(command) => group::run(command),
         Command::Msg(command) => msg::run(command),
+        Command::Tx(command) => tx::run(command),
         Command::Bench(bench) => bench::run(bench),
         Command::Config(args) => settings::run(&args),
         Command::Store(command) => store::run(command),

@@ -7,6 +7,7 @@ mod error;
 mod groups;
 mod messages;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::session::{Session, StartError};
 pub use error::AdminError;
 pub use groups::{GroupProgress, QueueProgress};
 pub use messages::KeyQuery;
+pub use transactions::TransactionQuery;
 
 /// A connected admin client.
 pub struct Admin {

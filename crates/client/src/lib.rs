@@ -21,7 +21,7 @@ mod retry;
 mod routes;
 mod session;
 
-pub use admin::{Admin, AdminError, GroupProgress, KeyQuery, Master, QueueProgress};
+pub use admin::{Admin, AdminError, GroupProgress, KeyQuery, Master, QueueProgress, TransactionQuery};
 pub use config::ClientConfig;
 pub use consumer::{
     ConsumeFrom, Consumed, Delivery, Mode, Model, OffsetError, Place, PullConfig, PullConsumer, PullError,
@@ -29,7 +29,7 @@ pub use consumer::{
 };
 pub use lane::{Lane, Prepared};
 pub use message::{InvalidMessage, Message};
-pub use producer::{Producer, ProducerConfig, SendError, Sent, Stored};
+pub use producer::{Ended, Outcome, Producer, ProducerConfig, SendError, Sent, Stored, TransactionProducer};
 pub use queue::Queue;
 pub use rebalance::Allocation;
 pub use retry::RetryLimits;

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod draft;
+mod transaction;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +30,7 @@ use crate::routes::{Route, RouteError};
 use crate::session::{Session, StartError};
 
 use draft::Draft;
+pub use transaction::{Ended, Outcome, TransactionProducer};
 
 /// What a producer is told at its start.
 #[derive(Clone)]
@@ -140,8 +142,17 @@ struct Shared {
 impl Producer {
     /// Connects to a name server. Brokers are found when the first message needs them.
     pub async fn start(config: ProducerConfig) -> Result<Producer, StartError> {
+        Producer::open(config, Router::new(), Arc::new(())).await
+    }
+
+    /// As `start`; `router` answers what brokers ask of this producer.
+    async fn open<S: Send + Sync + 'static>(
+        config: ProducerConfig,
+        router: Router<S>,
+        state: Arc<S>,
+    ) -> Result<Producer, StartError> {
         config.group.check().map_err(|error| StartError::Group(error.to_string()))?;
-        let session = Session::open(config.client.clone(), Router::new(), Arc::new(())).await?;
+        let session = Session::open(config.client.clone(), router, state).await?;
         let mut rng = Rng::from_entropy();
         let ids = UniqueIds::new(session.host(), std::process::id() as u16, rng.next() as u32);
         let turn = AtomicUsize::new(rng.below(1 << 16) as usize);

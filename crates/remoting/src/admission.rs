@@ -43,6 +43,11 @@ impl Class {
         }
     }
 
+    /// The part of a connection's own allowance, in percent. What settles has room when sends have filled it.
+    fn own_share(self) -> usize {
+        if self == Class::Settle { 125 } else { 100 }
+    }
+
     /// What a waiting request of `bytes` counts. A parked reader is bounded by its slot: its frame is small, unless
     /// somebody plays tricks, and its answer does not exist yet.
     fn weight(self, bytes: usize) -> usize {
@@ -138,7 +143,10 @@ impl Gate {
     /// Lets a request of `bytes` in, or says who is busy.
     pub(crate) fn enter(&self, class: Class, bytes: usize, now: Timestamp) -> Result<Permit, Busy> {
         let weight = class.weight(bytes);
-        if self.held.slots >= self.allowed.slots || !fits(self.held.bytes, weight, self.allowed.bytes, 100) {
+        let own = class.own_share();
+        if self.held.slots >= part(self.allowed.slots, own)
+            || !fits(self.held.bytes, weight, self.allowed.bytes, own)
+        {
             return Err(Busy::Connection);
         }
         let shared = &self.budget;
@@ -202,7 +210,11 @@ impl Drop for Gate {
 
 /// One request larger than the allowance may still enter an empty house: the frame limit bounds it.
 fn fits(held: usize, more: usize, allowed: usize, percent: usize) -> bool {
-    held == 0 || held.saturating_add(more) <= allowed / 100 * percent + allowed % 100 * percent / 100
+    held == 0 || held.saturating_add(more) <= part(allowed, percent)
+}
+
+fn part(allowed: usize, percent: usize) -> usize {
+    (allowed / 100).saturating_mul(percent).saturating_add(allowed % 100 * percent / 100)
 }
 
 #[cfg(test)]
@@ -220,6 +232,24 @@ mod tests {
         let mut permit = gate.enter(class, bytes, Timestamp(0))?;
         gate.park(&mut permit);
         Ok(permit)
+    }
+
+    #[test]
+    fn decisions_enter_where_sends_have_to_wait() {
+        let budget = Budget::new(Allowance { bytes: 1 << 20, slots: 100 }, 1 << 20);
+        let mut gate = gate(&budget, 1 << 20, 8);
+        while enter(&mut gate, Class::Send, 1).is_ok() {}
+        assert_eq!(enter(&mut gate, Class::Send, 1).expect_err("full"), Busy::Connection);
+        assert!(enter(&mut gate, Class::Settle, 1).is_ok(), "its own connection is full of sends");
+        let mut others: Vec<Gate> = (0..20)
+            .map(|_| super::Gate::new(budget.clone(), Allowance { bytes: 1 << 20, slots: 8 }, PATIENCE))
+            .collect();
+        for gate in &mut others {
+            while enter(gate, Class::Send, 1).is_ok() {}
+        }
+        let mut last = others.pop().expect("there are some");
+        assert_eq!(enter(&mut last, Class::Send, 1).expect_err("full"), Busy::Server);
+        assert!(enter(&mut last, Class::Settle, 1).is_ok(), "the house is full of sends");
     }
 
     #[test]

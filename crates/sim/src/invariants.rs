@@ -7,4 +7,5 @@ pub(crate) mod progress;
 pub(crate) mod reads;
 pub(crate) mod retry;
 pub(crate) mod settings;
+pub(crate) mod transaction;
 pub(crate) mod waits;

@@ -20,6 +20,8 @@ pub(crate) struct Known {
     /// Where a record that waits for its time goes then.
     pub(crate) real: Option<Place>,
     pub(crate) tag: String,
+    /// The half message that this record commits.
+    pub(crate) commits: Option<u64>,
 }
 
 /// The body of a message.
@@ -46,6 +48,7 @@ pub(crate) fn known(record: &Record<'_>) -> Known {
         stored_at: record.stored_at(),
         real: real.zip(queue),
         tag: record.tag().unwrap_or_default().to_owned(),
+        commits: (record.transaction() == 8).then(|| record.prepared().0).filter(|id| *id != 0),
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::names::{QueueOffset, SCHEDULE_TOPIC};
+use protocol::names::{CHECK_MAX_TIME_TOPIC, HALF_OP_TOPIC, HALF_TOPIC, QueueOffset, SCHEDULE_TOPIC};
 use protocol::record::Record;
 use stdx::Timestamp;
 use store::{Durability, Entry, QueueRef};
@@ -19,6 +19,7 @@ use crate::invariants::locks::Locks;
 use crate::invariants::progress::Progress;
 use crate::invariants::retry::Retries;
 use crate::invariants::settings::Settings;
+use crate::invariants::transaction::Transactions;
 use crate::message::{Known, Place, known};
 use crate::node::Node;
 use crate::workload::TOPICS;
@@ -32,6 +33,8 @@ pub(crate) struct Attempt {
     /// The delay level, counted from 0.
     pub(crate) level: Option<u32>,
     pub(crate) state: State,
+    /// It is delivered only when its transaction is committed.
+    pub(crate) is_half: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ pub(crate) struct Oracle {
     pub(crate) progress: Progress,
     pub(crate) locks: Locks,
     pub(crate) settings: Settings,
+    pub(crate) transactions: Transactions,
 }
 
 impl Oracle {
@@ -92,6 +96,7 @@ impl Oracle {
             progress: Progress::default(),
             locks: Locks::default(),
             settings: Settings::default(),
+            transactions: Transactions::default(),
         }
     }
 
@@ -174,6 +179,11 @@ impl Oracle {
                 self.delays.waits(start, seen, real);
             }
             (None, None) if seen.place == own && seen.reconsumed == 0 => {
+                match (attempt.is_half, seen.commits) {
+                    (true, Some(id)) => self.transactions.delivered(start, seen, id),
+                    (false, None) => {}
+                    _ => panic!("{seen:?} is a half message and was delivered, or is none and was committed"),
+                }
                 let twice = self.placed.insert(number, start);
                 assert!(twice.is_none(), "{seen:?} is there twice, also at {twice:?}");
             }
@@ -245,13 +255,16 @@ impl Oracle {
                 self.queues.remove(&(known.place.clone(), known.offset));
             }
             if known.reconsumed == 0 && known.place == self.own(known.number) && known.real.is_none() {
-                self.attempts[known.number as usize].state = State::Gone;
+                let attempt = &mut self.attempts[known.number as usize];
+                // A half message may be committed once more.
+                attempt.state = if attempt.is_half { State::Open } else { State::Gone };
                 self.placed.remove(&known.number);
             }
         }
         self.undo_removals(left);
         self.cut_removal();
         self.delays.crashed(left, self.durability);
+        self.transactions.crashed(crash, left, self.durability);
         self.retries.crashed(crash, left);
         self.progress.crashed(left.whole, now);
         self.settings.crashed(left.whole, left.end, is_unsure);
@@ -319,7 +332,9 @@ impl Oracle {
         let set = node.broker.topics().all();
         let mut topics: BTreeSet<String> = set.iter().map(|topic| topic.name().to_string()).collect();
         topics.extend(TOPICS.map(str::to_owned));
-        topics.remove(SCHEDULE_TOPIC);
+        for hidden in [SCHEDULE_TOPIC, HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC] {
+            topics.remove(hidden);
+        }
         [SCHEDULE_TOPIC.to_owned()].into_iter().chain(topics).collect()
     }
 
@@ -366,8 +381,11 @@ impl Oracle {
 
     /// After a crash and an audit, what was open and not found never happened.
     pub(crate) fn resolve(&mut self) {
-        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state == State::Open) {
-            attempt.state = State::Gone;
+        for (number, attempt) in self.attempts.iter_mut().enumerate() {
+            let may_come = attempt.is_half && self.transactions.is_alive(number as u64);
+            if attempt.state == State::Open && !may_come {
+                attempt.state = State::Gone;
+            }
         }
     }
 }

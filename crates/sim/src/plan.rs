@@ -29,6 +29,8 @@ pub(crate) enum Work {
     Send,
     Batch,
     SendDelayed,
+    Half,
+    End,
     Pull,
     Commit,
     GiveBack,
@@ -71,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) late: Duration,
     /// Reads of what is not in memory go through the store's readers.
     pub(crate) cold: bool,
+    /// Transactions are parked soon, for nobody is asked.
+    parks: bool,
     stage_size: usize,
     segment_size: u64,
     stages_max: usize,
@@ -82,6 +86,8 @@ impl Plan {
             (Work::Send, 30),
             (Work::Batch, 4),
             (Work::SendDelayed, 8),
+            (Work::Half, 10),
+            (Work::End, 12),
             (Work::Pull, 30),
             (Work::Commit, 8),
             (Work::GiveBack, 8),
@@ -111,6 +117,7 @@ impl Plan {
             fault_every: 60 + rng.below(240),
             late: Duration::from_millis(5 + rng.below(100)),
             cold: rng.chance(2),
+            parks: rng.chance(2),
             stage_size: 4096 << rng.below(2),
             segment_size: 12_000 << rng.below(3),
             stages_max: 3 + rng.below(3) as usize,
@@ -136,6 +143,10 @@ impl Plan {
         config.creation.topic_queues = 2;
         config.sending.settle_timeout = PATIENCE;
         config.sending.delay_levels = "1s 3s 10s".parse().expect("a table of levels");
+        config.transactional.transaction_timeout = Duration::from_secs(2);
+        if self.parks {
+            config.transactional.transaction_checks_max = 0;
+        }
         config.consumers.lock_lease = LEASE;
         config
     }

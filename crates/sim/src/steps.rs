@@ -22,10 +22,11 @@ pub(crate) enum Step {
     Dispatch,
     Arrivals,
     Delay,
+    Checks,
     Upkeep,
 }
 
-pub(crate) const STEPS: [Step; 10] = [
+pub(crate) const STEPS: [Step; 11] = [
     Step::Drain,
     Step::Prepare,
     Step::Flush,
@@ -35,6 +36,7 @@ pub(crate) const STEPS: [Step; 10] = [
     Step::Dispatch,
     Step::Arrivals,
     Step::Delay,
+    Step::Checks,
     Step::Upkeep,
 ];
 
@@ -115,6 +117,7 @@ impl Schedule {
             Step::Dispatch => self.wake(node.broker.dispatch_step(now), now),
             Step::Arrivals => self.wake(node.broker.arrivals_step(now), now),
             Step::Delay => self.wake(node.broker.delay_step(now), now),
+            Step::Checks => self.wake(node.broker.checks_step(now), now),
             Step::Upkeep => self.wake(node.broker.upkeep_step(now), now),
         };
         (self.due[step as usize], self.ran[step as usize]) = (next, now);

@@ -13,6 +13,7 @@ mod admin;
 mod consume;
 mod order;
 mod produce;
+mod transact;
 
 /// Topics that clients use. The last one comes and goes.
 pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", REMOVABLE];
@@ -105,6 +106,8 @@ impl World {
                 let level = self.rng.below(3) as u32;
                 self.send(1, Some(level));
             }
+            Work::Half => self.send_half(),
+            Work::End => self.end_transaction(),
             Work::Pull => self.pull(),
             Work::Commit => self.commit(),
             Work::GiveBack => self.give_back(),
@@ -120,6 +123,8 @@ impl World {
     pub(crate) fn finished(&mut self, label: Label, done: Done) -> String {
         match (label, done) {
             (Label::Send(numbers, waits), Done::Sent(sent)) => self.sent(&numbers, waits, sent),
+            (Label::Half(number), Done::Sent(sent)) => self.half_sent(number, sent),
+            (Label::End(index, decision), Done::Ended(ended)) => self.ended(index, decision, &ended),
             (Label::Pull(ask, consumer), Done::Pulled(pulled)) => self.pulled(&ask, consumer, pulled),
             (Label::GiveBack(id), Done::GivenBack(given)) => self.given_back(id, given),
             (label, _) => panic!("{label:?} ended as another operation"),

@@ -12,6 +12,8 @@ use std::time::Duration;
 use broker::ops::pull::{PullRefused, Pulled};
 use broker::ops::send::{SendRefused, Sent};
 use broker::ops::send_back::SendBackRefused;
+use broker::ops::transaction::{EndRefused, Ended};
+use broker::transaction::Decision;
 use stdx::{Clock, Rng, Timestamp};
 use store::Settled;
 use store::disk::sim::SimDisk;
@@ -34,6 +36,10 @@ use crate::workload::Clients;
 pub(crate) enum Label {
     /// These messages are sent, by one who waits for the promise or does not.
     Send(Vec<u64>, bool),
+    /// This message is sent as a half.
+    Half(u64),
+    /// A transaction is decided.
+    End(usize, Decision),
     /// A consumer's pull.
     Pull(Ask, usize),
     /// A message is given back.
@@ -43,6 +49,7 @@ pub(crate) enum Label {
 /// What comes of an operation.
 pub(crate) enum Done {
     Sent(Result<Sent, SendRefused>),
+    Ended(Result<Ended, EndRefused>),
     Pulled(Result<Pulled, PullRefused>),
     GivenBack(Result<Settled, SendBackRefused>),
 }
@@ -308,6 +315,7 @@ impl World {
         // The process may have died after it removed a segment.
         self.oracle.retained(start, self.now());
         self.oracle.audit(&self.node, self.now());
+        self.oracle.transactions.check(&self.node);
         self.oracle.resolve();
         self.clients.restarted();
     }
@@ -329,6 +337,7 @@ impl World {
         let waiting = self.tasks.pending().count();
         assert!(waiting == 0, "{waiting} operations never end");
         self.oracle.audit(&self.node, self.now());
+        self.oracle.transactions.check(&self.node);
         self.oracle.delays.check_delivered(self.now() - Duration::from_secs(2));
         self.pass(self.now() + Duration::from_secs(2));
         assert!(!self.oracle.progress.is_dirty(), "progress is still not part of the log");

@@ -19,6 +19,7 @@ const REACHED: [&str; 25] = [
     "fault PowerCut",
     "fault PowerCutInside",
     "fault SlowFlush",
+    "half stored",
     "pull Elsewhere",
     "pull Filtered",
     "pull Found",
@@ -33,6 +34,9 @@ const REACHED: [&str; 25] = [
     "settled Done",
     "settled Flus",
     "settled Pois",
+    "transaction again",
+    "transaction contrary",
+    "transaction decided",
 ];
 
 fn hold(seed: u64, options: Options) -> Outcome {

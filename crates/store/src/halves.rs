@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use protocol::names::{CHECK_MAX_TIME_TOPIC, Group, HALF_OP_TOPIC, HALF_TOPIC, LogOffset, QueueOffset, TopicName};
+use protocol::names::{
+    CHECK_MAX_TIME_TOPIC, Group, HALF_OP_TOPIC, HALF_TOPIC, LogOffset, QueueOffset, TopicName,
+};
 use protocol::properties;
 use protocol::record::{self, Record};
 use stdx::Timestamp;
@@ -234,7 +236,7 @@ mod tests {
         assert_eq!(tell(HALF_TOPIC, 0, 0, "b", text), Some(Told::Began(half())));
         let again = Half { id: LogOffset(40), queue_offset: QueueOffset(3), ..half() };
         let again = Half { parked: true, stored_at: Timestamp(5), ..again };
-    let text = format!("{text}TRAN_PREPARED_QUEUE_OFFSET=3;TRAN_STORED_AT=5;TRAN_DECISION=parked;");
+        let text = format!("{text}TRAN_PREPARED_QUEUE_OFFSET=3;TRAN_STORED_AT=5;TRAN_DECISION=parked;");
         assert_eq!(tell(HALF_TOPIC, 0, 40, "b", &text), Some(Told::Began(again)));
         // Apache's own rewritten half messages are new ones; their old places are ended by OP records.
         assert_eq!(tell(HALF_TOPIC, 0, 0, "b", &text), Some(Told::Began(half())));
@@ -244,7 +246,10 @@ mod tests {
         assert_eq!(tell("t", 0, 40, "b", ""), None);
         let ended = vec![QueueOffset(3), QueueOffset(12)];
         assert_eq!(tell(HALF_OP_TOPIC, 0, 0, "3,12,", "TAGS=d;"), Some(Told::EndedAt(ended)));
-        assert_eq!(tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=rollback;"), Some(Told::Ended(LogOffset(40))));
+        assert_eq!(
+            tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=rollback;"),
+            Some(Told::Ended(LogOffset(40)))
+        );
         assert_eq!(tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=commit;"), None);
         assert_eq!(tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=parked;"), None);
         assert_eq!(tell(CHECK_MAX_TIME_TOPIC, 0, 40, "b", ""), Some(Told::Parked(LogOffset(40))));

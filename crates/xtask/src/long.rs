@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs that take too long for the gate, each with a short form among the ordinary tests: the kill loop, the
-//! simulator and fuzzing.
+//! bank, the simulator and fuzzing.
 
 use anyhow::{Context, Result, bail};
 
@@ -17,6 +17,19 @@ pub(crate) fn kill(args: &[String]) -> Result<()> {
     let mut test =
         shell::command("cargo", &["test", "--package", "cli", "--test", "kill", "--", "--nocapture"]);
     test.env("KIRUNA_KILL_CYCLES", cycles).env("KIRUNA_BIN", shell::kiruna());
+    shell::run(test)
+}
+
+/// Moves money between two ledgers by `TRANSFERS` (100,000) transactions while producer and broker die.
+pub(crate) fn bank(args: &[String]) -> Result<()> {
+    let transfers = match args {
+        [] => "100000",
+        [transfers] => transfers,
+        _ => bail!("usage: cargo xtask bank [TRANSFERS]"),
+    };
+    let mut test =
+        shell::command("cargo", &["test", "--release", "--package", "broker", "--test", "ops", "--", "bank"]);
+    test.env("KIRUNA_BANK_TRANSFERS", transfers);
     shell::run(test)
 }
 

@@ -25,6 +25,7 @@ usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead 
   peers     figures beside Apache's, in one run, written to docs/benchmarks; [--pairs N] [--seconds N]
             [--gigabytes N] [--idle-wait SECONDS] [--kiruna PATH] [--out DIR]
   kill      kills a loaded server again and again and checks the ledger; [--cycles N]
+  bank      transfers between two ledgers by transactions, with crashes; [TRANSFERS]
   sim       seeds of the simulator: the server in one thread, with faults; [SEEDS]
   fuzz      every fuzz target for a while; [SECONDS]; needs the nightly toolchain and cargo-fuzz
 ";
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         "interop" => interop::run(&rest),
         "peers" => peers::run(&rest),
         "kill" => long::kill(&rest),
+        "bank" => long::bank(&rest),
         "sim" => long::sim(&rest),
         "fuzz" => long::fuzz(&rest),
         _ => {

@@ -21,15 +21,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::batch::BatchError;
 use protocol::body::TopicConfig;
-use protocol::names::{ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
+use protocol::names::{
+    ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName,
+};
 use protocol::record::Message;
 use protocol::{caps, properties};
 use stdx::Timestamp;
 use store::{AppendError, Draft, QueueLimit, QueueRef, Settled};
 
 use self::check::check;
-use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::half::Onward;
+use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::stamp::Brand;
 use self::stamp::Said;
 use crate::Broker;

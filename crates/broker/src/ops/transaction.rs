@@ -12,7 +12,8 @@ use bytes::Bytes;
 use protocol::body::TopicConfig;
 use protocol::ids::OffsetId;
 use protocol::names::{
-    ByteStr, CHECK_MAX_TIME_TOPIC, Group, HALF_OP_TOPIC, HALF_TOPIC, LogOffset, QueueId, QueueOffset, TopicName,
+    ByteStr, CHECK_MAX_TIME_TOPIC, Group, HALF_OP_TOPIC, HALF_TOPIC, LogOffset, QueueId, QueueOffset,
+    TopicName,
 };
 use protocol::properties;
 use protocol::record::Record;
@@ -116,7 +117,11 @@ const LATER: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Broker {
     /// Ends a transaction; resolves once the promised durability holds.
-    pub async fn end_transaction(self: &Arc<Broker>, input: EndInput, now: Timestamp) -> Result<Ended, EndRefused> {
+    pub async fn end_transaction(
+        self: &Arc<Broker>,
+        input: EndInput,
+        now: Timestamp,
+    ) -> Result<Ended, EndRefused> {
         let judged = self.transactions.ledger().judge(input.id, input.queue_offset, input.group.as_ref());
         let half = match judged {
             Judged::Open(half) => half,
@@ -132,13 +137,18 @@ impl Broker {
         let until = now + self.config().sending.busy_wait;
         loop {
             match self.decide(&half, &raw, &input, now) {
-                Err(EndRefused::Send(SendRefused::Append(AppendError::Busy { .. }))) if self.clock.now() < until => {
+                Err(EndRefused::Send(SendRefused::Append(AppendError::Busy { .. })))
+                    if self.clock.now() < until =>
+                {
                     self.store.roomier(until).await;
                 }
                 Ok(Some(end)) => {
                     self.dispatch_at_once(end);
                     let patience = self.config().sending.settle_timeout;
-                    return Ok(Ended { settled: self.store.settled(end, now + patience).await, again: false });
+                    return Ok(Ended {
+                        settled: self.store.settled(end, now + patience).await,
+                        again: false,
+                    });
                 }
                 Ok(None) => return Ok(Ended { settled: Settled::Done, again: true }),
                 Err(refused) => return Err(refused),
@@ -368,4 +378,3 @@ pub(crate) fn past(store: &Store, id: LogOffset) -> Result<Option<Past>, ReadErr
 
 /// A half message has a note of its end, and perhaps one that it was parked.
 const NOTES_MAX: usize = 8;
-

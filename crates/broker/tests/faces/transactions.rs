@@ -136,7 +136,10 @@ async fn producers_are_asked_in_turn_until_the_transaction_is_parked() {
     assert_eq!(other.heard.questions.lock().len(), 0, "another group knows nothing of it");
     let ended = end(&stored, COMMIT);
     assert_eq!((question.half_offset, question.log_offset), (ended.half_offset, ended.log_offset));
-    assert_eq!((question.message_id.as_deref(), question.transaction_id.as_deref()), (Some("when?"), Some("when?")));
+    assert_eq!(
+        (question.message_id.as_deref(), question.transaction_id.as_deref()),
+        (Some("when?"), Some("when?"))
+    );
     assert_eq!(question.offset_id.as_deref(), Some(&*stored.message_id));
     assert_eq!(question.broker.as_deref(), Some("broker-a"));
     let record = Record::parse(&body).expect("a record");
@@ -148,7 +151,8 @@ async fn producers_are_asked_in_turn_until_the_transaction_is_parked() {
     reader.join("g", &[("TRANS_CHECK_MAX_TIME_TOPIC", "*")]).await;
     let parked = tokio::time::timeout(PATIENCE, async {
         loop {
-            let pull = waiting(pull_request("g", "TRANS_CHECK_MAX_TIME_TOPIC", 0, 0), Duration::from_millis(50));
+            let pull =
+                waiting(pull_request("g", "TRANS_CHECK_MAX_TIME_TOPIC", 0, 0), Duration::from_millis(50));
             if let (0, _, found) = reader.pull(pull).await {
                 return found;
             }
@@ -222,8 +226,14 @@ async fn operators_list_decide_and_have_producers_asked_again() {
         (shown.state, by.expect("a name"), shown.decided_why.expect("why"), shown.decided_at.is_some())
     };
     let why = "the books say so".to_owned();
-    assert_eq!(seen(info(&client, "kept").await.unwrap()), ("committed".into(), "ann".into(), why.clone(), true));
-    assert_eq!(seen(info(&client, "dropped").await.unwrap()), ("rolled back".into(), "bob".into(), why, true));
+    assert_eq!(
+        seen(info(&client, "kept").await.unwrap()),
+        ("committed".into(), "ann".into(), why.clone(), true)
+    );
+    assert_eq!(
+        seen(info(&client, "dropped").await.unwrap()),
+        ("rolled back".into(), "bob".into(), why, true)
+    );
     let again = ResumeCheckHalfMessage { topic: None, message_id: Some(kept.message_id.clone()) };
     assert!(client.call(&again, Bytes::new()).await.expect_err("decided").starts_with("604 "));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Operations on a real store in a temporary directory, with a clock that the test turns and no runtime.
 
+mod bank;
 mod delays;
 mod filters;
 mod progress;

@@ -123,7 +123,10 @@ fn who_ends_it_has_to_know_it() {
     assert_eq!(refused(&world, "others", 0), EndRefused::OtherGroup);
     assert_eq!(refused(&world, "payers", 1), EndRefused::OtherOffset);
     let nowhere = Sent { start: LogOffset(half.start.0 + 1), ..half.clone() };
-    assert_eq!(world.end(&nowhere, Decision::Commit).expect_err("nothing"), EndRefused::NotThere { id: nowhere.start });
+    assert_eq!(
+        world.end(&nowhere, Decision::Commit).expect_err("nothing"),
+        EndRefused::NotThere { id: nowhere.start }
+    );
     world.end(&half, Decision::Rollback).expect("rolled back");
     let world = world.kill();
     assert_eq!(refused(&world, "others", 0), EndRefused::OtherGroup);

@@ -15,6 +15,9 @@ use stdx::Timestamp;
 use crate::message::{InvalidMessage, Message, check_properties};
 use crate::producer::ProducerConfig;
 
+/// Set in the system flag of a half message.
+const PREPARED: i32 = 0x4;
+
 /// What goes over the wire, whichever queue it goes to.
 pub(super) struct Draft {
     pub(super) id: String,
@@ -37,14 +40,15 @@ impl Draft {
         now: Timestamp,
     ) -> Result<Draft, InvalidMessage> {
         message.check()?;
+        let is_half = message.get(properties::TRAN_MSG).is_some();
         let (id, properties) = identified(&message, ids, now)?;
-        let mut sys_flag = 0;
+        let mut sys_flag = if is_half { PREPARED } else { 0 };
         let mut body = message.body;
         if body.len() >= config.compress_from {
             let packed = compress::compress(Codec::Zlib, config.compress_level, &body);
             if packed.len() < body.len() {
                 body = packed.into();
-                sys_flag = record::COMPRESSED | Codec::Zlib.bits();
+                sys_flag |= record::COMPRESSED | Codec::Zlib.bits();
             }
         }
         Ok(Draft {

@@ -11,3 +11,4 @@ mod pull;
 mod push;
 mod rebalance;
 mod send;
+mod transactions;

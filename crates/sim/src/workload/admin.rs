@@ -73,7 +73,8 @@ impl World {
         let uses = |label: &Label| match label {
             Label::Send(numbers, _) => attempts[numbers[0] as usize].topic == REMOVABLE,
             Label::Pull(ask, _) => ask.place.0 == REMOVABLE,
-            Label::GiveBack(_) => false,
+            // Transactions are for the other topics.
+            Label::GiveBack(_) | Label::Half(_) | Label::End(..) => false,
         };
         let users: Vec<u64> =
             self.tasks.pending().filter(|(_, task)| uses(&task.label)).map(|(id, _)| id).collect();

@@ -28,7 +28,8 @@ impl World {
     fn send_to(&mut self, place: &Place, count: usize, level: Option<u32>, waits: bool) {
         let (topic, queue) = place.clone();
         let tag = TAGS[self.rng.below(TAGS.len() as u64) as usize];
-        let attempt = |_| Attempt { topic: topic.clone(), queue, tag, level, state: State::Open };
+        let attempt =
+            |_| Attempt { topic: topic.clone(), queue, tag, level, state: State::Open, is_half: false };
         let attempts: Vec<Attempt> = (0..count).map(attempt).collect();
         let numbers: Vec<u64> = attempts.into_iter().map(|attempt| self.oracle.attempt(attempt)).collect();
         self.say(&format!("send {numbers:?} to {place:?} tag {tag:?} level {level:?} waits {waits}"));
@@ -93,7 +94,7 @@ fn kind(refused: &SendRefused) -> &'static str {
     }
 }
 
-fn input(place: &Place, numbers: &[u64], tag: &str, level: Option<u32>, waits: bool) -> SendInput {
+pub(super) fn input(place: &Place, numbers: &[u64], tag: &str, level: Option<u32>, waits: bool) -> SendInput {
     let properties = |number: u64| {
         let mut text = format!("UNIQ_KEY\u{1}u{number}\u{2}");
         if !tag.is_empty() {

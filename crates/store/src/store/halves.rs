@@ -53,7 +53,11 @@ impl Store {
             }
         }
         if moved > 0 {
-            tracing::info!(count = moved, bytes, "undecided half messages were written again, their segment goes");
+            tracing::info!(
+                count = moved,
+                bytes,
+                "undecided half messages were written again, their segment goes"
+            );
         }
         moved == 0
     }

@@ -88,7 +88,11 @@ pub(crate) async fn decide(
 
 fn undecided(open: &Open, raw: Option<&[u8]>) -> TransactionInfo {
     let state = if open.half.parked { "parked" } else { "open" };
-    TransactionInfo { checks: open.checks, next_check: open.next.map(|at| at.0), ..info(&open.half, raw, state) }
+    TransactionInfo {
+        checks: open.checks,
+        next_check: open.next.map(|at| at.0),
+        ..info(&open.half, raw, state)
+    }
 }
 
 fn decided(past: &Past) -> TransactionInfo {

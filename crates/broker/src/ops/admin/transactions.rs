@@ -94,7 +94,8 @@ impl Broker {
             let some = ledger.list(wanted.after).filter(fits).take(wanted.max.min(LIST_MAX));
             (ledger.count(), some.collect())
         };
-        let read = |store: &Store| some.into_iter().map(|open| Ok((data(store, &open.half)?, open))).collect();
+        let read =
+            |store: &Store| some.into_iter().map(|open| Ok((data(store, &open.half)?, open))).collect();
         let page: Vec<(Option<Bytes>, Open)> = self.store.query(read).await?;
         Ok(Listed { count, page: page.into_iter().map(|(raw, open)| (open, raw)).collect() })
     }

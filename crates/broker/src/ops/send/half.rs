@@ -99,7 +99,8 @@ impl Broker {
         let said_topic = record.property(properties::REAL_TOPIC).unwrap_or_default();
         let name = TopicName::stored(said_topic.to_owned());
         let topic = self.topics.get(&name).ok_or_else(|| TopicRefused::Missing { topic: name.clone() })?;
-        let wanted: u32 = record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let wanted: u32 =
+            record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
         let input = SendInput {
             template: Template::default(),
             // The topic may have fewer queues by now; a message in a queue that nobody reads would be lost.
@@ -128,8 +129,5 @@ impl Broker {
 }
 
 /// What an earlier broker may have left in a message that is sent anew.
-const STALE: [&str; 3] = [
-    properties::TRANSACTION_ID,
-    properties::TRANSACTION_CHECK_TIMES,
-    properties::TRAN_PREPARED_QUEUE_OFFSET,
-];
+const STALE: [&str; 3] =
+    [properties::TRANSACTION_ID, properties::TRANSACTION_CHECK_TIMES, properties::TRAN_PREPARED_QUEUE_OFFSET];
