@@ -21,7 +21,7 @@ use crate::facts;
 pub(crate) struct Transactions {
     ledger: Mutex<Ledger>,
     /// How often was asked, changed since it was last saved; `None` takes the count away.
-    counts: Mutex<Vec<(LogOffset, Option<(u32, Timestamp)>)>>,
+    counts: Mutex<Vec<Counted>>,
     alarm: Watermark,
 }
 
@@ -83,7 +83,7 @@ impl Transactions {
         }
         let value =
             |(checks, at): (u32, Timestamp)| [&checks.to_be_bytes()[..], &at.0.to_be_bytes()].concat();
-        let change = |(id, count): &(LogOffset, Option<(u32, Timestamp)>)| FactChange {
+        let change = |(id, count): &Counted| FactChange {
             kind: facts::CHECKS,
             key: key(*id),
             value: count.map(value),
@@ -95,6 +95,9 @@ impl Transactions {
         Ok(())
     }
 }
+
+/// How often was asked about a transaction, and when last.
+type Counted = (LogOffset, Option<(u32, Timestamp)>);
 
 /// How many counts one record takes.
 const SAVED_TOGETHER: usize = 4096;
