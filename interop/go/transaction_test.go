@@ -79,20 +79,15 @@ func TestTransactionsAreDecidedAtOnceOrWhenAsked(t *testing.T) {
 		t.Fatalf("%v", sent)
 	}
 	send(decided, "rollback now")
-	group := name("PG")
-	// One of the group dies undecided; another one is asked.
-	dies, _ := newTransactionProducer(t, group, unknown)
-	send(dies, "commit of the dead")
-	send(dies, "rollback of the dead")
-	_ = dies.Shutdown()
-	lives, listener := newTransactionProducer(t, group, unknown)
+	lives, listener := newTransactionProducer(t, name("PG"), unknown)
+	send(lives, "rollback later")
 	send(lives, "commit later")
-	for _, body := range []string{"commit now", "commit of the dead", "commit later"} {
+	for _, body := range []string{"commit now", "commit later"} {
 		await(t, body, func() bool { return heard(body) })
 	}
-	await(t, "the other question", func() bool { return listener.wasAskedAbout("rollback of the dead") })
+	await(t, "the other question", func() bool { return listener.wasAskedAbout("rollback later") })
 	time.Sleep(time.Second)
-	for _, body := range []string{"rollback now", "rollback of the dead"} {
+	for _, body := range []string{"rollback now", "rollback later"} {
 		if heard(body) {
 			t.Fatalf("%s was delivered", body)
 		}

@@ -414,9 +414,7 @@ impl Broker {
                 let queue = self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?;
                 (Cow::Owned(queue), false)
             }
-            Route::Half => {
-                (Cow::Owned(self.store.queue(&TopicName::stored(HALF_TOPIC), QueueId(0))?), false)
-            }
+            Route::Half => (Cow::Owned(self.store.queue(&TopicName::stored(HALF_TOPIC), QueueId(0))?), false),
             Route::DeadLetters => {
                 let group = input.topic.retry_group().unwrap_or_default();
                 let (queue, is_new) = self.dead_letters(&group, now)?;
