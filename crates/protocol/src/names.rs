@@ -34,6 +34,8 @@ pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 pub const AUTO_CREATE_TOPIC: &str = "TBW102";
 /// Where messages with a delay level wait; queue `level - 1`.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where messages with a delivery time of their own wait.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 /// Where half messages of transactions are kept.
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Where the ends of transactions are noted.
@@ -62,8 +64,15 @@ const SYSTEM_TOPICS: [&str; 10] = [
     "CHECKPOINT_TOPIC",
 ];
 
-const NOT_SENDABLE: [&str; 6] =
-    [SCHEDULE_TOPIC, HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC, SELF_TEST_TOPIC, OFFSET_MOVED_TOPIC];
+const NOT_SENDABLE: [&str; 7] = [
+    SCHEDULE_TOPIC,
+    TIMER_TOPIC,
+    HALF_TOPIC,
+    HALF_OP_TOPIC,
+    CHECK_MAX_TIME_TOPIC,
+    SELF_TEST_TOPIC,
+    OFFSET_MOVED_TOPIC,
+];
 
 const SYSTEM_GROUPS: [&str; 13] = [
     "DEFAULT_PRODUCER",

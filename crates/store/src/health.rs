@@ -39,6 +39,15 @@ impl Health {
         }
     }
 
+    /// Says whether the store may append for itself, which it also has to when the disk is full: what it writes again
+    /// lets more go.
+    pub(crate) fn admit_upkeep(&self) -> Result<(), AppendError> {
+        match self.admit() {
+            Err(AppendError::DiskFull { .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// Ends all promises. Returns true for the first cause.
     pub(crate) fn poison(&self, cause: &str) -> bool {
         let is_first = self.poison.set(cause.into()).is_ok();

@@ -28,6 +28,7 @@ mod retention;
 mod segment;
 mod stage;
 mod store;
+mod timer;
 mod views;
 mod watermarks;
 
@@ -44,5 +45,7 @@ pub use queues::QueueLimit;
 pub use read::{Batch, Bounds, Read, ReadLimit};
 pub use recovery::{Damage, Opened};
 pub use store::{Inspection, SegmentSummary, Store, Usage, Verification};
+pub use timer::hop::{due, origin, origin_mark};
+pub use timer::{Hold, Slot, Timers, Waiting};
 pub use views::{Arrival, Difference, ViewError, ViewsUsage};
 pub use watermarks::Watermarks;

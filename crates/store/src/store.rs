@@ -32,9 +32,11 @@ use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::QueueLimit;
 use crate::read::{self, Read, ReadLimit};
 use crate::recovery::Opened;
+use crate::timer::Timers;
 use crate::views::{Arrival, Views};
 use crate::watermarks::Watermarks;
 
+mod carry;
 mod facts;
 mod find;
 mod halves;
@@ -120,6 +122,11 @@ impl Store {
     /// The queues of a topic that have handles, by number.
     pub fn queues_of(&self, topic: &str) -> Vec<QueueRef> {
         self.views.queues_of(topic)
+    }
+
+    /// The messages that wait for their time.
+    pub fn timers(&self) -> &Timers {
+        self.views.timers()
     }
 
     /// Puts messages into the log, one behind the other, all or none. They are visible once dispatched.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Everything that is derived from the log: queues, key index, facts. One thread applies records in the order of the
+//! Everything that is derived from the log: queues, key index, facts, timers. One thread applies records in the order of the
 //! log, at start as a replay and then as they pass the gate; any thread reads. A checkpoint saves the views so that
 //! a replay is short; without one they are built anew from the log's start, and are then the same.
 //! Called by the store (dispatch, recovery, read, retention); never reads the log itself.
@@ -24,6 +24,7 @@ use crate::facts::{FACTS_TOPIC, FactChange, FactKind, Facts};
 use crate::keys::{Keys, TimeRange, hash};
 use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::{QueueLimit, Queues};
+use crate::timer::Timers;
 
 mod error;
 mod halves;
@@ -88,6 +89,7 @@ pub(crate) struct Views {
     arena: Arena,
     keys: Keys,
     facts: Facts,
+    timers: Timers,
     applied: Mutex<Applied>,
     saver: Mutex<Saver>,
 }
@@ -146,6 +148,7 @@ impl Views {
         } else if self.apply_half(&mut applied, record, at) {
             self.facts.applied(upto);
         }
+        self.timers.apply(record, at);
         applied.upto = upto;
         if let Some(arrivals) = arrivals {
             arrivals.push(Arrival { next: queue.dispatched(), queue, tag_hash: entry.tag_hash });
@@ -305,6 +308,11 @@ impl Views {
         let hash = hash::of_key(hash::of_topic(topic), key.as_bytes());
         let mut above_start = |at: LogOffset| if at < first { ControlFlow::Continue(()) } else { visit(at) };
         self.keys.visit(hash, TimeRange { from, to }, &mut above_start)
+    }
+
+    /// The messages that wait for their time.
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
     }
 
     /// The value of a fact.

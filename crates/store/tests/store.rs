@@ -9,3 +9,4 @@ mod kill;
 mod model;
 mod recovery;
 mod rig;
+mod timers;

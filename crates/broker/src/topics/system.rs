@@ -5,7 +5,7 @@
 use protocol::body::TopicConfig;
 use protocol::names::{
     AUTO_CREATE_TOPIC, BENCHMARK_TOPIC, HALF_OP_TOPIC, HALF_TOPIC, OFFSET_MOVED_TOPIC, SCHEDULE_TOPIC,
-    SELF_TEST_TOPIC, TRACE_TOPIC, TopicName,
+    SELF_TEST_TOPIC, TIMER_TOPIC, TRACE_TOPIC, TopicName,
 };
 
 use super::{INHERIT, READ, WRITE};
@@ -32,7 +32,7 @@ pub(super) fn topics(config: &BrokerConfig) -> Vec<TopicConfig> {
         topic(&format!("rmq_sys_SYNC_BROKER_MEMBER_{}", identity.name), 1, INHERIT),
         topic(HALF_TOPIC, 1, BOTH),
         topic(HALF_OP_TOPIC, 1, BOTH),
-        topic("rmq_sys_wheel_timer", 1, BOTH),
+        topic(TIMER_TOPIC, 1, BOTH),
     ];
     if creation.auto_create_topics {
         topics.push(topic(AUTO_CREATE_TOPIC, creation.topic_queues, INHERIT | BOTH));

@@ -109,6 +109,8 @@ pub const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
 pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
 /// When it is due.
 pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+/// When it was due before its time was changed; ours.
+pub const TIMER_WAS_MS: &str = "KIRUNA_TIMER_WAS_MS";
 /// The message that a recall takes back.
 pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
 /// Delay level of a timed message.

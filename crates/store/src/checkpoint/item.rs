@@ -5,12 +5,15 @@
 
 use bytes::Bytes;
 use protocol::names::LogOffset;
+use stdx::Timestamp;
 
 use crate::arena::Part;
 use crate::facts::{FactImage, FactKind};
 use crate::keys::KeyEntry;
 use crate::queue::QueueImage;
 use crate::queue::extents::Extent;
+use crate::timer::Slot;
+use crate::timer::pending::Change;
 
 const QUEUE: u8 = 1;
 const STATE: u8 = 2;
@@ -20,6 +23,8 @@ const KEYS: u8 = 5;
 const RUN: u8 = 6;
 const DROP_RUN: u8 = 7;
 const COMMIT: u8 = 8;
+const TIMER_TOPIC: u8 = 9;
+const TIMERS: u8 = 10;
 
 /// Class byte of an extent that has no part.
 const HOLE: u64 = 0xFF;
@@ -41,6 +46,10 @@ pub(crate) enum Item<'a> {
     Run { id: u64 },
     /// A run that is gone.
     DropRun { id: u64 },
+    /// Topic `number` of the waiting messages is called so.
+    TimerTopic { number: u32, topic: &'a str },
+    /// Messages that wait for their time, or do not any more.
+    Timers(Vec<Change>),
     /// What precedes is complete.
     Commit(Commit),
 }
@@ -103,6 +112,14 @@ impl Item<'_> {
             }
             Item::Run { id } => put_tagged(out, RUN, *id),
             Item::DropRun { id } => put_tagged(out, DROP_RUN, *id),
+            Item::TimerTopic { number, topic } => {
+                put_tagged(out, TIMER_TOPIC, u64::from(*number));
+                put_bytes(out, topic.as_bytes());
+            }
+            Item::Timers(changes) => {
+                put_tagged(out, TIMERS, changes.len() as u64);
+                encode_timers(changes, out);
+            }
             Item::Commit(commit) => {
                 put_tagged(out, COMMIT, commit.upto.0);
                 put(out, commit.first.0);
@@ -130,6 +147,22 @@ fn encode_image(image: &QueueImage, out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// Each as the difference to the one before: slots of a full checkpoint are in due order, and then close together.
+fn encode_timers(changes: &[Change], out: &mut Vec<u8>) {
+    let mut last = Slot { due: Timestamp(0), at: LogOffset(0) };
+    for Change { slot, topic } in changes {
+        put_difference(out, slot.due.0.wrapping_sub(last.due.0));
+        put_difference(out, slot.at.0.wrapping_sub(last.at.0) as i64);
+        put(out, topic.map_or(0, |topic| u64::from(topic) + 1));
+        last = *slot;
+    }
+}
+
+/// Small numbers of either sign become small ones.
+fn put_difference(out: &mut Vec<u8>, value: i64) {
+    put(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
 fn put_tagged(out: &mut Vec<u8>, tag: u8, value: u64) {
@@ -175,6 +208,11 @@ impl<'a> Items<'a> {
             KEYS => Item::Keys(self.keys()?),
             RUN => Item::Run { id: self.number()? },
             DROP_RUN => Item::DropRun { id: self.number()? },
+            TIMER_TOPIC => {
+                let number = u32::try_from(self.number()?).ok()?;
+                Item::TimerTopic { number, topic: str::from_utf8(self.slice()?).ok()? }
+            }
+            TIMERS => Item::Timers(self.timers()?),
             COMMIT => Item::Commit(Commit {
                 upto: LogOffset(self.number()?),
                 first: LogOffset(self.number()?),
@@ -227,6 +265,27 @@ impl<'a> Items<'a> {
             stored_at: long(&entry[16..]) as i64,
         };
         Some(bytes.chunks_exact(LEN).map(entry).collect())
+    }
+
+    fn timers(&mut self) -> Option<Vec<Change>> {
+        let count = self.count(3)?;
+        let mut changes = Vec::with_capacity(count);
+        let (mut due, mut at) = (0i64, 0u64);
+        for _ in 0..count {
+            due = due.wrapping_add(self.difference()?);
+            at = at.wrapping_add(self.difference()? as u64);
+            let topic = match self.number()? {
+                0 => None,
+                number => Some(u32::try_from(number - 1).ok()?),
+            };
+            changes.push(Change { slot: Slot { due: Timestamp(due), at: LogOffset(at) }, topic });
+        }
+        Some(changes)
+    }
+
+    fn difference(&mut self) -> Option<i64> {
+        let folded = self.number()?;
+        Some((folded >> 1) as i64 ^ -((folded & 1) as i64))
     }
 
     /// A count of things that take `each` bytes or more, all of which are still to come.
@@ -313,6 +372,12 @@ mod tests {
             Item::Keys(vec![KeyEntry { hash: u64::MAX, log: 9, stored_at: -1 }]),
             Item::Run { id: 8 },
             Item::DropRun { id: 7 },
+            Item::TimerTopic { number: 7, topic: "orders" },
+            Item::Timers(vec![
+                Change { slot: Slot { due: Timestamp(i64::MAX), at: LogOffset(9) }, topic: Some(7) },
+                Change { slot: Slot { due: Timestamp(-1), at: LogOffset(u64::MAX) }, topic: Some(u32::MAX) },
+                Change { slot: Slot { due: Timestamp(8), at: LogOffset(3) }, topic: None },
+            ]),
             Item::Commit(Commit {
                 upto: LogOffset(5),
                 first: LogOffset(4),
@@ -357,7 +422,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(frame in proptest::collection::vec(any::<u8>(), 0..100), tag in 0..9u8) {
+        fn never_panics(frame in proptest::collection::vec(any::<u8>(), 0..100), tag in 0..11u8) {
             let mut frame = frame;
             frame.insert(0, tag);
             let _ = Items::new(&frame).collect::<Result<Vec<_>, _>>();

@@ -18,6 +18,7 @@ impl Store {
     /// Kinds start at [`FactKind::FIRST_FREE`].
     pub fn put_facts(&self, changes: &[FactChange]) -> Result<Appended, AppendError> {
         check(changes);
+        self.health.admit()?;
         let mut tail = self.facts.lock();
         let appended = self.append_facts(changes, |at| self.views.put_facts_ahead(changes, at))?;
         tail.end = appended.end.0;
@@ -38,6 +39,7 @@ impl Store {
     /// that are looked up again begin at 0. `also` changes with it, in the same record: both happen or neither does.
     pub fn remove_topic(&self, topic: &TopicName, also: &[FactChange]) -> Result<Appended, AppendError> {
         check(also);
+        self.health.admit()?;
         let mut tail = self.facts.lock();
         let changes = [also, &[FactChange::remove_topic(topic)]].concat();
         let appended = self.append_facts(&changes, |at| {
@@ -54,7 +56,7 @@ impl Store {
         changes: &[FactChange],
         under_lock: impl Fn(LogOffset),
     ) -> Result<Appended, AppendError> {
-        self.health.admit()?;
+        self.health.admit_upkeep()?;
         let topic = TopicName::stored(FACTS_TOPIC);
         let queue = self.views.queue(&topic, QueueId(0)).expect("the first queue is always there");
         let now = self.clock.now();

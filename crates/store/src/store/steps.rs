@@ -177,7 +177,9 @@ impl Store {
         match retention::decide(rules, now, space.used_ratio(), oldest, floor) {
             Decision::Keep | Decision::Unread => false,
             Decision::Expired | Decision::MakeRoom if oldest.end > upkeep.saved => false,
-            Decision::Expired | Decision::MakeRoom => self.remove_oldest(&mut upkeep, oldest.end),
+            Decision::Expired | Decision::MakeRoom => {
+                self.carry_timers(oldest.end) && self.remove_oldest(&mut upkeep, oldest.end)
+            }
         }
     }
 

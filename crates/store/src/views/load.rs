@@ -21,6 +21,8 @@ use crate::keys::hash::Seeded;
 use crate::keys::{KeyEntry, Keys, run};
 use crate::queue::QueueRef;
 use crate::queues::Queues;
+use crate::timer::Timers;
+use crate::timer::pending::{Change, Pending};
 
 /// How the views came up.
 #[derive(Debug, Default)]
@@ -104,6 +106,9 @@ impl Views {
             arena: Arena::open(&config.dir, disk, config.arena, 0)?,
             keys: Keys::new(&config.dir, disk),
             facts: Facts::default(),
+            timer_topics: Vec::new(),
+            timers: Vec::new(),
+            pending: Pending::default(),
             slots: HashMap::default(),
             withheld: Vec::new(),
             runs: Vec::new(),
@@ -143,6 +148,10 @@ struct Loader {
     arena: Arena,
     keys: Keys,
     facts: Facts,
+    timer_topics: Vec<Arc<str>>,
+    /// Slots of the full checkpoint, then changes.
+    timers: Vec<Change>,
+    pending: Pending,
     slots: HashMap<u64, QueueRef, Seeded>,
     /// Parts that frames behind the full checkpoint gave up; the full one still names them.
     withheld: Vec<Part>,
@@ -166,6 +175,9 @@ impl Loader {
             arena: Arena::open(&config.dir, disk, found.shape, 0)?,
             keys: Keys::new(&config.dir, disk),
             facts: Facts::default(),
+            timer_topics: Vec::new(),
+            timers: Vec::new(),
+            pending: Pending::default(),
             slots: HashMap::default(),
             withheld: Vec::new(),
             runs: Vec::new(),
@@ -233,9 +245,23 @@ impl Loader {
                 self.runs.push(id);
             }
             Item::DropRun { id } => self.runs.retain(|&run| run != id),
+            Item::TimerTopic { number, topic } => self.take_timer_topic(number as usize, topic)?,
+            Item::Timers(changes) => self.timers.extend(changes),
             Item::Commit(_) => {}
         }
         Ok(())
+    }
+
+    /// What changed while a full checkpoint was written names topics again.
+    fn take_timer_topic(&mut self, number: usize, topic: &str) -> Result<(), String> {
+        match self.timer_topics.get(number) {
+            Some(known) if **known == *topic => Ok(()),
+            None if number == self.timer_topics.len() => {
+                self.timer_topics.push(topic.into());
+                Ok(())
+            }
+            _ => Err(format!("topic {number} of the timers is named out of order")),
+        }
     }
 
     /// Checks what was read as a whole, and opens what it names.
@@ -250,6 +276,10 @@ impl Loader {
         self.arena.set_used(used, std::mem::take(&mut self.withheld))?;
         self.keys.restore(&self.runs, std::mem::take(&mut self.entries))?;
         self.facts.applied(self.commit.upto);
+        let (topics, changes) = (std::mem::take(&mut self.timer_topics), std::mem::take(&mut self.timers));
+        let pending = Pending::restore(topics, changes)
+            .map_err(|what| ViewError::damaged(&found.path(), what.to_owned()))?;
+        self.pending = pending;
         Ok(())
     }
 
@@ -274,6 +304,7 @@ impl Loader {
             arena: self.arena,
             keys: self.keys,
             facts: self.facts,
+            timers: Timers::new(self.pending),
             applied: Mutex::new(applied),
             saver: Mutex::new(saver),
         }

@@ -42,6 +42,14 @@ impl Views {
         self.retain_queues(&mut batch, first);
         let gone = self.keys.retain(first);
         self.saver.lock().dropped_runs.extend(gone);
+        let lost = self.timers.retain(first);
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                start = first.0,
+                "messages that waited for their time are gone with the log's start"
+            );
+        }
         let mut applied = self.applied.lock();
         applied.first = applied.first.max(first);
     }
@@ -63,6 +71,7 @@ impl Views {
 
     /// Asserts what holds between two records.
     pub(crate) fn check(&self) -> Result<(), ViewError> {
+        self.timers.with(|pending| pending.check());
         let mut unsound = None;
         self.queues.each_topic(|topic| {
             unsound = unsound.take().or(topic.queues().into_iter().find(|queue| !queue.0.is_sound()));

@@ -5,6 +5,8 @@
 //! up stay untouched until no lasting checkpoint names them; after a failure nothing is continued, the next attempt is a
 //! full checkpoint in a new file.
 
+use std::sync::Arc;
+
 use protocol::names::LogOffset;
 
 use super::{Applied, ViewError, Views};
@@ -12,6 +14,8 @@ use crate::checkpoint::item::{Commit, Item};
 use crate::checkpoint::{self, CheckpointFile, FRAME_AIM};
 use crate::keys::{KeyEntry, run};
 use crate::queue::{Queue, QueueRef};
+use crate::timer::Slot;
+use crate::timer::pending::Change;
 
 /// The state of saving.
 pub(super) struct Saver {
@@ -120,7 +124,9 @@ impl Views {
 
     /// True when so much has changed since the last checkpoint that memory asks for one.
     pub(crate) fn wants_checkpoint(&self) -> bool {
-        self.keys.in_memory() >= 2 * self.config.run_entries || self.applied.lock().dirty.len() >= 1 << 17
+        self.keys.in_memory() >= 2 * self.config.run_entries
+            || self.applied.lock().dirty.len() >= 1 << 17
+            || self.timers.with(|pending| pending.changed()) >= 1 << 20
     }
 
     fn take(&self, saver: &mut Saver) -> Result<Option<Pending>, ViewError> {
@@ -142,6 +148,7 @@ impl Views {
         for fact in self.facts.images() {
             frames.push(&Item::Fact(fact));
         }
+        self.take_timers(begins.is_some(), &mut frames);
         let sealed = self.take_keys(saver, begins.is_some(), &mut frames);
         let arena_files = self.arena.usage().files;
         let commit = Commit {
@@ -173,6 +180,12 @@ impl Views {
         }
         // The next changes will be about as many.
         applied.dirty.reserve(dirty.len().min(1 << 16));
+    }
+
+    fn take_timers(&self, full: bool, frames: &mut Frames) {
+        let (topics, changes) = self.timers.with(|pending| pending.take_changes(full));
+        push_topics(&topics, frames);
+        changes.chunks(TIMERS_EACH).for_each(|changes| frames.push(&Item::Timers(changes.to_vec())));
     }
 
     fn take_keys(&self, saver: &mut Saver, full: bool, frames: &mut Frames) -> Option<(u64, Vec<KeyEntry>)> {
@@ -228,12 +241,31 @@ impl Views {
         let mut after = None;
         loop {
             let page = self.facts.page(after, STRIDE);
-            let Some(last) = page.last() else { return Ok(file) };
+            let Some(last) = page.last() else { break };
             after = Some((last.kind.0, last.key.clone()));
             let mut frames = Frames::default();
             page.into_iter().for_each(|fact| frames.push(&Item::Fact(fact)));
             frames.finish().iter().try_for_each(|frame| file.add(frame))?;
         }
+        self.write_timers(&mut file)?;
+        Ok(file)
+    }
+
+    fn write_timers(&self, file: &mut CheckpointFile) -> Result<(), ViewError> {
+        let mut frames = Frames::default();
+        push_topics(&self.timers.with(|pending| pending.all_topics()), &mut frames);
+        let mut next = Some(Slot::FIRST);
+        while let Some(from) = next {
+            let page = self.timers.with(|pending| pending.free_page(from, TIMERS_EACH));
+            next = page.next;
+            let waits = |(slot, topic)| Change { slot, topic: Some(topic) };
+            if !page.found.is_empty() {
+                frames.push(&Item::Timers(page.found.into_iter().map(waits).collect()));
+            }
+            let frames = std::mem::take(&mut frames).finish();
+            frames.iter().filter(|frame| !frame.is_empty()).try_for_each(|frame| file.add(frame))?;
+        }
+        Ok(())
     }
 
     fn write_queues(&self, file: &mut CheckpointFile, queues: &[QueueRef]) -> Result<(), ViewError> {
@@ -296,6 +328,15 @@ impl Views {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Slots that are written together.
+const TIMERS_EACH: usize = 4096;
+
+fn push_topics(topics: &[(u32, Arc<str>)], frames: &mut Frames) {
+    for (number, topic) in topics {
+        frames.push(&Item::TimerTopic { number: *number, topic });
     }
 }
 

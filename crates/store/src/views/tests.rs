@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::names::{LogOffset, QueueId, QueueOffset, TIMER_TOPIC, TopicName};
 use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
 
@@ -18,6 +18,7 @@ use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::facts::{FACTS_TOPIC, FactChange, FactKind, change};
 use crate::queue::{Boundary, Entry};
+use crate::timer::{Slot, hop};
 
 mod crash;
 mod damage;
@@ -56,6 +57,8 @@ struct Model {
     facts: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
     /// Topic and key, with the records that carry it, oldest first.
     keys: BTreeMap<(String, String), Vec<u64>>,
+    /// When what waits at a log offset is due, and for which topic.
+    timers: BTreeMap<u64, (i64, String)>,
 }
 
 fn small(dir: &str) -> ViewsConfig {
@@ -124,6 +127,10 @@ impl Story {
         body: &[u8],
     ) -> Result<u64, super::ViewError> {
         let at = self.append(topic, queue, properties, body);
+        self.dispatch(at)
+    }
+
+    fn dispatch(&self, at: u64) -> Result<u64, super::ViewError> {
         let record = Record::parse(&self.log[&at]).unwrap();
         self.views().apply(&record, LogOffset(at), None)?;
         Ok(at)
@@ -131,6 +138,18 @@ impl Story {
 
     /// Appends without dispatch.
     fn append(&mut self, topic: &str, queue: u32, properties: &str, body: &[u8]) -> u64 {
+        self.append_after(None, topic, queue, properties, body)
+    }
+
+    /// Appends a record that ends or replaces the one at `origin`.
+    fn append_after(
+        &mut self,
+        origin: Option<u64>,
+        topic: &str,
+        queue: u32,
+        properties: &str,
+        body: &[u8],
+    ) -> u64 {
         let topic = TopicName::stored(topic);
         let handle = self.views().queue(&topic, QueueId(queue)).unwrap();
         let properties = properties.replace('=', "\x01").replace(';', "\x02");
@@ -144,7 +163,7 @@ impl Story {
             born_host: host,
             store_host: host,
             reconsume: 0,
-            prepared: LogOffset(0),
+            prepared: origin.map_or(LogOffset(0), |at| hop::origin_mark(LogOffset(at))),
             body,
             properties: properties.as_bytes(),
         };
@@ -156,6 +175,33 @@ impl Story {
         self.end += bytes.len() as u64;
         self.log.insert(at, bytes);
         at
+    }
+
+    /// A message waits for a topic, or what waits at `origin` is moved.
+    fn wait(&mut self, topic: &str, due: i64, origin: Option<(u64, i64)>) -> u64 {
+        let was = origin.map_or(String::new(), |(_, was)| format!("KIRUNA_TIMER_WAS_MS={was};"));
+        let text = format!("{was}TIMER_OUT_MS={};TIMER_DELIVER_MS={due};REAL_TOPIC={topic};", due - 1);
+        let at = self.append_after(origin.map(|(at, _)| at), TIMER_TOPIC, 0, &text, b"later");
+        self.dispatch(at).unwrap()
+    }
+
+    /// What waits at `origin` is delivered, or taken back.
+    fn end(&mut self, topic: &str, origin: u64, due: i64, is_recalled: bool) -> u64 {
+        let text = format!("TIMER_OUT_MS={};TIMER_DELIVER_MS={due};", due - 1);
+        let at = match is_recalled {
+            false => self.append_after(Some(origin), topic, 0, &text, b"later"),
+            true => self.append_after(Some(origin), TIMER_TOPIC, 0, &(text + "TIMER_DEL_UNIQKEY=k;"), b"0"),
+        };
+        self.dispatch(at).unwrap()
+    }
+
+    fn waiting(&self) -> Vec<(i64, u64, String)> {
+        let mut all = Vec::new();
+        self.views().timers().visit(Slot::FIRST, None, &mut |waiting| {
+            all.push((waiting.slot.due.0, waiting.slot.at.0, waiting.topic.to_string()));
+            true
+        });
+        all
     }
 
     fn put_facts(&mut self, changes: &[FactChange]) -> u64 {
@@ -182,6 +228,9 @@ impl Story {
         if !changes.is_empty() {
             self.put_facts(&changes);
         }
+        for (due, at, topic) in self.waiting().into_iter().filter(|(_, at, _)| *at < first) {
+            self.wait(&topic, due, Some((at, due)));
+        }
         self.first = first;
         self.views().retain(LogOffset(first));
     }
@@ -203,6 +252,8 @@ impl Story {
         for records in model.keys.values_mut() {
             records.retain(|&at| at >= self.first);
         }
+        // What waited there was written again; where damage took that record, the message is gone.
+        model.timers.retain(|&at, _| at >= self.first);
         model
     }
 
@@ -213,6 +264,10 @@ impl Story {
         self.check_queues(&model);
         self.check_facts(&model);
         self.check_keys(&model);
+        let mut waiting: Vec<(i64, u64, String)> =
+            model.timers.iter().map(|(at, (due, topic))| (*due, *at, topic.clone())).collect();
+        waiting.sort_unstable();
+        assert_eq!(self.waiting(), waiting, "what waits");
     }
 
     fn check_queues(&self, model: &Model) {
@@ -328,6 +383,13 @@ impl Model {
             if records.last() != Some(&at) {
                 records.push(at);
             }
+        }
+        if let Some(origin) = record.prepared().0.checked_sub(1) {
+            self.timers.remove(&origin);
+        }
+        if record.topic() == TIMER_TOPIC && record.property("TIMER_DEL_UNIQKEY").is_none() {
+            let due = record.property("TIMER_DELIVER_MS").unwrap().parse().unwrap();
+            self.timers.insert(at, (due, record.property("REAL_TOPIC").unwrap().to_owned()));
         }
         if record.topic() == FACTS_TOPIC {
             self.add_facts(record.body());

@@ -41,6 +41,8 @@ pub struct ViewsUsage {
     pub key_memory: usize,
     /// Facts and their bytes, by kind.
     pub facts: Vec<(FactKind, usize, usize)>,
+    /// Messages that wait for their time.
+    pub timers: usize,
     /// Facts records that could not be read.
     pub unreadable_facts: u64,
 }
@@ -71,6 +73,7 @@ impl Views {
             }
         });
         usage.arena = self.arena.usage();
+        usage.timers = self.timers.count().0;
         let runs = self.keys.runs();
         usage.key_runs = runs.len();
         usage.key_entries = runs
@@ -134,6 +137,7 @@ impl fmt::Display for ViewsUsage {
         writeln!(f, "key index: {} runs with {count} entries, {}", self.key_runs, bytes(on_disk))?;
         let memory = bytes(self.key_memory as u64);
         writeln!(f, "key index: {} entries not in runs, {memory} in memory", self.keys_in_memory)?;
+        writeln!(f, "{} messages wait for their time", self.timers)?;
         for (kind, count, size) in &self.facts {
             writeln!(f, "facts of kind {}: {count}, {}", kind.0, bytes(*size as u64))?;
         }

@@ -3,12 +3,15 @@
 //! Called by `kiruna store verify` and by tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::names::{LogOffset, QueueOffset};
+use stdx::Timestamp;
 
 use super::{ViewError, Views};
 use crate::keys::KeyEntry;
 use crate::queue::{Entry, QueueRef};
+use crate::timer::Slot;
 
 /// Something that the views and their replay do not agree on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum Difference {
     /// A fact that differs.
     #[error("fact of kind {kind}, key {key}: the views and the log disagree")]
     Fact { kind: u8, key: String },
+    /// A message that waits for its time on one side only.
+    #[error("a message at {at}, due at {due}: only {holder} it waiting")]
+    Timer { at: LogOffset, due: Timestamp, holder: &'static str },
     /// Key entries of a stretch of the log that differ.
     #[error(
         "key index, log from {from} on: the views hold {found} entries, the log says {expected}, or others"
@@ -41,6 +47,7 @@ impl Views {
         let mut found = Differences { list: Vec::new(), limit };
         self.compare_queues(replayed, &mut found);
         self.compare_facts(replayed, &mut found);
+        self.compare_timers(replayed, &mut found);
         self.compare_keys(replayed, &mut found)?;
         Ok(found.list)
     }
@@ -112,6 +119,28 @@ impl Views {
                 found.add(Difference::Fact { kind: *kind, key: String::from_utf8_lossy(key).into_owned() });
             }
         }
+    }
+
+    fn compare_timers(&self, replayed: &Views, found: &mut Differences) {
+        let slots = |views: &Views| -> BTreeMap<Slot, Arc<str>> {
+            let mut slots = BTreeMap::new();
+            views.timers.visit(Slot::FIRST, None, &mut |waiting| {
+                slots.insert(waiting.slot, waiting.topic);
+                true
+            });
+            slots
+        };
+        let (ours, theirs) = (slots(self), slots(replayed));
+        let mut add = |(slot, _): (&Slot, &Arc<str>), holder| {
+            found.add(Difference::Timer { at: slot.at, due: slot.due, holder });
+        };
+        ours.iter()
+            .filter(|(slot, topic)| theirs.get(slot) != Some(topic))
+            .for_each(|one| add(one, "the views have"));
+        theirs
+            .iter()
+            .filter(|(slot, topic)| ours.get(slot) != Some(topic))
+            .for_each(|one| add(one, "the log has"));
     }
 
     /// Compares counts and order-free sums, so that an index larger than memory can be compared.

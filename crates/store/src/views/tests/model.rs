@@ -18,6 +18,16 @@ enum Op {
         value: Option<u8>,
     },
     RemoveTopic(u8),
+    /// A message waits until then.
+    Wait {
+        topic: u8,
+        due: u8,
+    },
+    /// One that waits is delivered, taken back or moved.
+    Unwait {
+        which: u8,
+        how: u8,
+    },
     /// A checkpoint while this share of the log's last records is not durable.
     Checkpoint {
         behind: u8,
@@ -40,6 +50,8 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(topic, queue, key, count)| Op::Send { topic, queue, key, count }),
         3 => (0..5u8, proptest::option::of(any::<u8>())).prop_map(|(key, value)| Op::Fact { key, value }),
         1 => (0..4u8).prop_map(Op::RemoveTopic),
+        5 => (0..4u8, any::<u8>()).prop_map(|(topic, due)| Op::Wait { topic, due }),
+        3 => (any::<u8>(), 0..3u8).prop_map(|(which, how)| Op::Unwait { which, how }),
         6 => (0..6u8).prop_map(|behind| Op::Checkpoint { behind }),
         1 => Just(Op::Kill),
         1 => Just(Op::PowerCut),
@@ -67,6 +79,10 @@ impl Run {
                 let value = value.map(|value| value.to_string());
                 self.story.fact(&format!("fact{key}"), value.as_deref());
             }
+            Op::Wait { topic, due } => {
+                self.story.wait(&format!("topic{topic}"), i64::from(*due), None);
+            }
+            Op::Unwait { which, how } => self.unwait(usize::from(*which), *how),
             Op::RemoveTopic(topic) => self.story.remove_topic(&format!("topic{topic}")),
             Op::Checkpoint { behind } => {
                 let durable = self.story.log.keys().rev().nth(usize::from(*behind)).copied();
@@ -88,6 +104,18 @@ impl Run {
             Op::Damage { which } => self.damage(usize::from(*which)),
             Op::Retain { keep } => self.retain(usize::from(*keep)),
         }
+    }
+
+    fn unwait(&mut self, which: usize, how: u8) {
+        let waiting = self.story.waiting();
+        let Some((due, at, topic)) = which.checked_rem(waiting.len()).map(|which| &waiting[which]) else {
+            return;
+        };
+        match how {
+            0 => self.story.end(topic, *at, *due, false),
+            1 => self.story.end(topic, *at, *due, true),
+            _ => self.story.wait(topic, due + 100, Some((*at, *due))),
+        };
     }
 
     fn damage(&mut self, which: usize) {
