@@ -27,6 +27,7 @@ use crate::offsets::Offsets;
 use crate::ops::send::Brand;
 use crate::rates::Rates;
 use crate::settings::Settings;
+use crate::timer::Timer;
 use crate::topics::Topics;
 use crate::transaction::{Limits, Transactions};
 
@@ -43,6 +44,7 @@ pub struct Broker {
     pub(crate) arrivals: Arrivals,
     pub(crate) delay: Delay,
     pub(crate) transactions: Transactions,
+    pub(crate) timer: Timer,
     pub(crate) locks: Locks,
     pub(crate) counts: Counts,
     pub(crate) rates: Rates,
@@ -97,6 +99,7 @@ impl Broker {
             arrivals: Arrivals::new(config.reading.waiters_max),
             delay: Delay::open(config.sending.delay_levels.clone(), &store),
             transactions: Transactions::open(&store, &Limits::of(&config.transactional)),
+            timer: Timer::default(),
             locks: Locks::new(config.consumers.lock_lease),
             counts: Counts::default(),
             rates: Rates::new(now),

@@ -64,6 +64,12 @@ config! {
         busy_wait: Duration = Duration::from_secs(1), "osPageCacheBusyTimeOutMills", live;
         /// The time of each delay level, level 1 first. Changing it moves the due time of messages already waiting.
         delay_levels: Levels = Levels::default(), "messageDelayLevel", restart;
+        /// How far ahead a message may be timed, in seconds; 3650 days.
+        timer_max_delay_secs: u64 = 315_360_000, "timerMaxDelaySec", live, Range::AtLeast(1);
+        /// How many timed messages are delivered in a second at most; 0 is no limit.
+        timer_rate: u32 = 100_000, "", live;
+        /// Producers may take timed messages back.
+        recall: bool = true, "recallMessageEnable", live;
         /// The most messages of one batch.
         batch_messages_max: usize = 10_000, "", live, Range::AtLeast(1);
     }

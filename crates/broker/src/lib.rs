@@ -27,6 +27,7 @@ mod rates;
 mod refusal;
 mod routes;
 mod settings;
+mod timer;
 pub mod topics;
 pub mod transaction;
 

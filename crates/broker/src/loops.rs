@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::names::{LogOffset, SCHEDULE_TOPIC};
+use protocol::names::{LogOffset, SCHEDULE_TOPIC, TIMER_TOPIC};
 use stdx::{Stop, Threads, Timestamp, Watermark};
 use store::Arrival;
 
@@ -33,11 +33,12 @@ struct Loop {
     step: fn(&Broker, Timestamp) -> Wake,
 }
 
-const LOOPS: [Loop; 5] = [
+const LOOPS: [Loop; 6] = [
     Loop { name: "dispatch", bell: |broker| &broker.store.watermarks().gate, step: Broker::dispatch_step },
     Loop { name: "arrivals", bell: |broker| broker.arrivals.alarm(), step: Broker::arrivals_step },
     Loop { name: "delay", bell: |broker| broker.delay.alarm(), step: Broker::delay_step },
     Loop { name: "checks", bell: |broker| broker.transactions.alarm(), step: Broker::checks_step },
+    Loop { name: "timer", bell: |broker| broker.timer.alarm(), step: Broker::timer_step },
     Loop { name: "upkeep", bell: |broker| &broker.bell, step: Broker::upkeep_step },
 ];
 
@@ -120,6 +121,9 @@ impl Broker {
         for arrival in arrivals.iter().filter(|arrival| arrival.queue.key().topic == SCHEDULE_TOPIC) {
             self.delay.arrived(arrival.queue.key().queue);
         }
+        if arrivals.iter().any(|arrival| arrival.queue.key().topic == TIMER_TOPIC) {
+            self.timer.arrived(&self.store);
+        }
         self.arrivals.announce(arrivals);
         arrivals.clear();
         count
@@ -136,6 +140,14 @@ impl Broker {
             return Wake::Ended;
         }
         self.delay.step(&self.store, &self.topics, now)
+    }
+
+    /// Delivers messages whose own time has come.
+    pub fn timer_step(&self, now: Timestamp) -> Wake {
+        if self.store.poisoned().is_some() {
+            return Wake::Ended;
+        }
+        self.timer.step(&self.store, &self.topics, self.config().sending.timer_rate, now)
     }
 
     /// Saves progress and forgets who is gone.

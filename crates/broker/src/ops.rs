@@ -8,6 +8,7 @@ pub mod lock;
 pub mod offset;
 pub mod pull;
 pub mod query;
+pub mod recall;
 pub mod send;
 pub mod send_back;
 pub mod transaction;

@@ -13,6 +13,7 @@ use crate::ops::heartbeat::ClientRefused;
 use crate::ops::offset::OffsetRefused;
 use crate::ops::pull::PullRefused;
 use crate::ops::query::QueryRefused;
+use crate::ops::recall::RecallRefused;
 use crate::ops::send::SendRefused;
 use crate::ops::send_back::SendBackRefused;
 use crate::topics::TopicRefused;
@@ -39,7 +40,9 @@ impl From<SendRefused> for Refusal {
             | SendRefused::BadBatch(_)
             | SendRefused::BatchCount { .. }
             | SendRefused::NotInBatch { .. }
-            | SendRefused::Timed => ResponseCode::MESSAGE_ILLEGAL,
+            | SendRefused::BadTime { .. }
+            | SendRefused::TooFar { .. }
+            | SendRefused::TimerDelete => ResponseCode::MESSAGE_ILLEGAL,
             SendRefused::Half { .. } => ResponseCode::NO_PERMISSION,
             SendRefused::TooManyOpen { .. } => ResponseCode::SYSTEM_BUSY,
         };
@@ -118,6 +121,25 @@ impl From<QueryRefused> for Refusal {
             QueryRefused::NotFound => ResponseCode::QUERY_NOT_FOUND,
             QueryRefused::NotThere { .. } => ResponseCode::SYSTEM_ERROR,
             QueryRefused::Read(error) => return read(error),
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<RecallRefused> for Refusal {
+    fn from(refused: RecallRefused) -> Refusal {
+        let code = match &refused {
+            RecallRefused::Forbidden => ResponseCode::NO_PERMISSION,
+            RecallRefused::NoTopic { .. } => ResponseCode::TOPIC_NOT_EXIST,
+            RecallRefused::BadHandle
+            | RecallRefused::OtherTopic
+            | RecallRefused::OtherBroker { .. }
+            | RecallRefused::TooLate
+            | RecallRefused::Unknown => ResponseCode::ILLEGAL_OPERATION,
+            RecallRefused::TooFar { .. } => ResponseCode::INVALID_PARAMETER,
+            RecallRefused::Append(error) => return append(error),
+            RecallRefused::Read(error) => return read(error),
+            RecallRefused::Poisoned(_) => ResponseCode::SERVICE_NOT_AVAILABLE,
         };
         Refusal::new(code, refused.to_string())
     }

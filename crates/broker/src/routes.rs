@@ -7,7 +7,7 @@ use crate::Broker;
 use crate::handlers::admin::{
     broker, connections, groups, progress, relay, replicas, reset, topics, transactions,
 };
-use crate::handlers::{heartbeat, lock, offset, pull, query, send, send_back, transaction};
+use crate::handlers::{heartbeat, lock, offset, pull, query, recall, send, send_back, transaction};
 
 /// Returns what a broker answers.
 pub fn routes() -> Router<Broker> {
@@ -17,6 +17,7 @@ pub fn routes() -> Router<Broker> {
         .on_together(send::send_message_v2) // 310
         .on_together(send::send_batch) // 320
         .on(send_back::send_back) // 36
+        .on(recall::recall) // 370
         .class(Class::Settle)
         .on(transaction::end_transaction) // 37
         .class(Class::Pull)

@@ -3,12 +3,14 @@
 //! Both are upper-case hexadecimal, 32 digits with an IPv4 address and 56 with an IPv6 one.
 #![deny(clippy::indexing_slicing)]
 
+mod recall;
 mod unique;
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::names::LogOffset;
+pub use recall::{HandleError, RecallHandle};
 pub use unique::{UniqueId, UniqueIds};
 
 /// Where a record lies: its broker and its place in that broker's log.

@@ -106,7 +106,7 @@ impl Timers {
     }
 
     /// Forgets one whose record cannot be read.
-    pub(crate) fn forget(&self, slot: Slot) {
+    pub fn forget(&self, slot: Slot) {
         self.pending.lock().remove(slot);
     }
 

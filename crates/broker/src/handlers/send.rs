@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::codes::ResponseCode;
-use protocol::ids::OffsetId;
+use protocol::ids::{OffsetId, RecallHandle};
 use protocol::names::ByteStr;
 use protocol::send::{SendBatchMessage, SendHeader, SendMessage, SendMessageV2, SendReply};
 use remoting::{Answer, Asked, Refusal, Reply, Turn};
@@ -110,14 +110,22 @@ fn message_ids(sent: &Sent) -> ByteStr {
     ByteStr::from(ids)
 }
 
+/// What a timed message is taken back with. Retries have none, as in RocketMQ.
+fn recall_handle(sent: &Sent, config: &BrokerConfig) -> Option<ByteStr> {
+    let timed = sent.timed.as_ref()?;
+    let unique = sent.unique.as_deref()?;
+    let handle = RecallHandle::encode(&timed.topic, &config.identity.name, timed.due, unique);
+    Some(ByteStr::from(handle))
+}
+
 fn to_wire(sent: Sent, broker: &Broker, config: &BrokerConfig) -> Reply<SendReply> {
     let header = SendReply {
         message_id: message_ids(&sent),
         queue: sent.queue,
         queue_offset: sent.queue_offset,
+        recall_handle: recall_handle(&sent, config),
         transaction_id: sent.unique,
         batch_id: None,
-        recall_handle: None,
         region: Some(broker.region.clone()),
         trace: Some(config.identity.trace_on),
     };

@@ -10,6 +10,7 @@ mod check;
 mod half;
 mod plan;
 mod stamp;
+mod timing;
 mod together;
 
 use std::borrow::Cow;
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use protocol::batch::BatchError;
 use protocol::body::TopicConfig;
 use protocol::names::{
-    ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName,
+    ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC, TopicName,
 };
 use protocol::record::Message;
 use protocol::{caps, properties};
@@ -34,6 +35,7 @@ pub(crate) use self::half::Onward;
 use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::stamp::Brand;
 use self::stamp::Said;
+pub(crate) use self::timing::Clockwork;
 use crate::Broker;
 use crate::config::BrokerConfig;
 use crate::groups::GroupRefused;
@@ -85,8 +87,19 @@ pub struct Sent {
     pub queue_offset: QueueOffset,
     /// The id its client gave the message, or that it was given here.
     pub unique: Option<ByteStr>,
+    /// What it is taken back with, if it waits for a time of its own. Retries are not taken back.
+    pub timed: Option<Box<Timed>>,
     /// How far the promise has come.
     pub settled: Settled,
+}
+
+/// A message that waits for a time of its own.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// The topic it is for.
+    pub topic: TopicName,
+    /// When it is due.
+    pub due: Timestamp,
 }
 
 impl Sent {
@@ -168,11 +181,25 @@ pub enum SendRefused {
         /// The limit.
         max: usize,
     },
-    /// A timed message, stored as a plain one, would be delivered early.
+    /// A delivery time that is none.
+    #[error("timer message illegal: {name} is \"{value}\", which is no number of milliseconds or seconds")]
+    BadTime {
+        /// The property.
+        name: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A delivery time that lies too far ahead.
+    #[error("timer message illegal: the delay time should not be bigger than the max delay {}ms", max.as_millis())]
+    TooFar {
+        /// The limit.
+        max: Duration,
+    },
+    /// Apache's older way of taking a timed message back.
     #[error(
-        "messages with a time of their own are not available on this broker, use a delay level: not stored"
+        "timer message illegal: a message is taken back with its recall handle, not with TIMER_DEL_UNIQKEY"
     )]
-    Timed,
+    TimerDelete,
     /// The store took nothing.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -211,6 +238,7 @@ struct Planned<'a> {
     place: Place<'a>,
     properties: String,
     unique: Option<ByteStr>,
+    timed: Option<Box<Timed>>,
     patience: Option<Duration>,
     is_dead: bool,
     /// The first half of a transaction, and how long its producer is not to be asked.
@@ -350,7 +378,7 @@ impl Broker {
             return Err(SendRefused::KeyMissing);
         }
         let rule = self.retry_rule(input, now)?;
-        let route = plan(&said, self.delay.levels(), rule, input.reconsumed)?;
+        let route = plan(&said, self.delay.levels(), rule, input.reconsumed, self.clockwork(now))?;
         if route == Route::Half {
             self.admit_half()?;
         }
@@ -362,6 +390,12 @@ impl Broker {
             place,
             properties,
             unique: said.unique.map(|id| input.properties.slice_ref(id)).or(fresh.map(ByteStr::from)),
+            timed: match route {
+                Route::Timed(due) if !input.topic.is_retry() => {
+                    Some(Box::new(Timed { topic: input.topic.clone(), due }))
+                }
+                Route::Timed(_) | Route::Direct | Route::Delayed(_) | Route::Half | Route::DeadLetters => None,
+            },
             patience: said.wait.then_some(config.sending.settle_timeout),
             is_dead: matches!(route, Route::DeadLetters),
             is_half: matches!(route, Route::Half),
@@ -386,6 +420,10 @@ impl Broker {
         {
             self.rates.group(topic.name(), &group, now).dead.add(1, input.body.len());
         }
+    }
+
+    pub(super) fn clockwork(&self, now: Timestamp) -> Clockwork {
+        Clockwork { now, max: Duration::from_secs(self.config().sending.timer_max_delay_secs) }
     }
 
     fn patience(&self, wait: bool) -> Option<Duration> {
@@ -415,6 +453,10 @@ impl Broker {
                 (Cow::Owned(queue), false)
             }
             Route::Half => (Cow::Owned(self.store.queue(&TopicName::stored(HALF_TOPIC), QueueId(0))?), false),
+            Route::Timed(_) => {
+                let queue = self.store.queue(&TopicName::stored(TIMER_TOPIC), QueueId(0))?;
+                (Cow::Owned(queue), false)
+            }
             Route::DeadLetters => {
                 let group = input.topic.retry_group().unwrap_or_default();
                 let (queue, is_new) = self.dead_letters(&group, now)?;
@@ -454,6 +496,16 @@ impl Broker {
                 said.stored(&self.brand, &DELAYS, &also, fresh)
             }
             Route::Half => self.half_properties(said, input, place, fresh),
+            Route::Timed(due) => {
+                let (floor, due, queue) = ((due.0 - 1).to_string(), due.to_string(), place.told.to_string());
+                let also = [
+                    (properties::TIMER_OUT_MS, floor.as_str()),
+                    (properties::TIMER_DELIVER_MS, &due),
+                    (properties::REAL_TOPIC, &input.topic),
+                    (properties::REAL_QID, &queue),
+                ];
+                said.stored(&self.brand, &[properties::TIMER_DELIVER_MS], &also, fresh)
+            }
             Route::DeadLetters => {
                 let origin = |name, fallback| properties::get(&input.properties, name).unwrap_or(fallback);
                 let also = [
@@ -513,6 +565,7 @@ impl Planned<'_> {
             queue: self.place.told,
             queue_offset,
             unique: self.unique,
+            timed: self.timed,
             settled: Settled::Done,
         };
         Stored { sent, end, stored_at, patience: self.patience, made_topic: self.place.is_new }

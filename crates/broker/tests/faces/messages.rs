@@ -83,7 +83,7 @@ async fn refusals_carry_the_codes_that_clients_know() {
         (send_header(&"t".repeat(128), 0, &[]), &b"x"[..], "13"),
         (send_header("SCHEDULE_TOPIC_XXXX", 0, &[]), &b"x"[..], "16"),
         (send_header("orders", 0, &[("TRAN_MSG", "true")]), &b"x"[..], "16"),
-        (send_header("orders", 0, &[("TIMER_DELAY_SEC", "9")]), &b"x"[..], "13"),
+        (send_header("orders", 0, &[("TIMER_DELAY_SEC", "999999999999")]), &b"x"[..], "13"),
     ] {
         let topic = header.topic.clone();
         assert_eq!(code(send(header, body).await), expected, "{topic}");

@@ -10,5 +10,6 @@ mod races;
 mod retries;
 mod sends;
 mod settings;
+mod timers;
 mod transactions;
 mod world;

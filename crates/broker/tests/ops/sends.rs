@@ -100,10 +100,10 @@ fn what_is_refused_says_why() {
     );
     refusal(
         &world,
-        input("orders", 0, &[("TIMER_DELAY_MS", "5000")], "x"),
-        expect![
-            "messages with a time of their own are not available on this broker, use a delay level: not stored"
-        ],
+        input("orders", 0, &[("TIMER_DELAY_MS", "soon")], "x"),
+        expect![[
+            r#"timer message illegal: TIMER_DELAY_MS is "soon", which is no number of milliseconds or seconds"#
+        ]],
     );
     let long = "v".repeat(32_767);
     refusal(

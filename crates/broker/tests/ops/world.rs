@@ -108,6 +108,12 @@ impl World {
         self.clock.turn(time);
     }
 
+    /// Turns the clock back; no loop runs.
+    pub(crate) fn clock_back(&self, time: Duration) {
+        let mut hands = self.clock.0.lock();
+        hands.now = Timestamp(hands.now.0 - time.as_millis() as i64);
+    }
+
     /// Turns the clock and lets every loop do what it finds.
     pub(crate) fn pass(&self, time: Duration) {
         self.clock.turn(time);
@@ -122,6 +128,7 @@ impl World {
             let mut busy = due(self.broker.dispatch_step(now));
             busy |= due(self.broker.delay_step(now));
             busy |= due(self.broker.checks_step(now));
+            busy |= due(self.broker.timer_step(now));
             busy |= due(self.broker.arrivals_step(now));
             if !busy {
                 break;

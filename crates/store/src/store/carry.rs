@@ -4,8 +4,11 @@
 //! Invariants: old and new record never both wait, as the new one ends the old one; nobody delivers or moves one
 //! while it is carried; a segment is removed only when nothing in it waits any more.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use protocol::names::{LogOffset, QueueId, TIMER_TOPIC, TopicName};
+use protocol::properties::{self, PropertiesOut};
 use protocol::record::{Message, Record};
 
 use super::Store;
@@ -80,7 +83,7 @@ impl Store {
             let mut count = 0;
             for (slot, bytes) in slots.iter().zip(records).filter(|(_, bytes)| !bytes.is_empty()) {
                 let record = Record::parse(bytes).expect("record_at returns whole records");
-                encoded.push(&again(&record, slot.at, &topic))?;
+                encoded.push(&again(&record, slot.at, &topic, &properties_of(&record)))?;
                 count += 1;
             }
             match count {
@@ -91,8 +94,18 @@ impl Store {
     }
 }
 
+/// Its properties without the time that it had before it was moved: what the new record ends had the same time.
+fn properties_of<'a>(record: &Record<'a>) -> Cow<'a, [u8]> {
+    if record.property(properties::TIMER_WAS_MS).is_none() {
+        return Cow::Borrowed(record.properties());
+    }
+    let mut out = PropertiesOut::from_text(record.properties_text());
+    out.remove(properties::TIMER_WAS_MS);
+    Cow::Owned(out.as_str().as_bytes().to_vec())
+}
+
 /// The record at `at` once more, in its place.
-fn again<'a>(record: &Record<'a>, at: LogOffset, topic: &'a TopicName) -> Message<'a> {
+fn again<'a>(record: &Record<'a>, at: LogOffset, topic: &'a TopicName, properties: &'a [u8]) -> Message<'a> {
     Message {
         topic,
         queue: QueueId(0),
@@ -104,6 +117,6 @@ fn again<'a>(record: &Record<'a>, at: LogOffset, topic: &'a TopicName) -> Messag
         reconsume: record.reconsume(),
         prepared: hop::origin_mark(at),
         body: record.body(),
-        properties: record.properties(),
+        properties,
     }
 }

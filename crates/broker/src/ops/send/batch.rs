@@ -43,6 +43,7 @@ impl Broker {
             queue: told,
             queue_offset: appended.first_queue_offset,
             unique: whole.unique.map(|id| input.properties.slice_ref(id)),
+            timed: None,
             settled: Settled::Done,
         };
         let patience = self.patience(whole.wait);
@@ -114,7 +115,7 @@ fn inherited<'a>(whole: &'a ByteStr, own: &'a str) -> impl Iterator<Item = (&'a 
 fn at_once(said: &Said<'_>) -> Result<(), SendRefused> {
     match said {
         Said { half: true, .. } => Err(SendRefused::NotInBatch { what: "transactional messages" }),
-        Said { timed: true, .. } => Err(SendRefused::Timed),
+        Said { timing, .. } if timing.is_asked() => Err(SendRefused::NotInBatch { what: "a delivery time" }),
         Said { delay: 1.., .. } => Err(SendRefused::NotInBatch { what: "delay level" }),
         _ => Ok(()),
     }

@@ -120,7 +120,7 @@ impl Broker {
         // COMPAT: it still says that it was a half message.
         let mut said = Said::read(&input.properties);
         said.half = false;
-        let route = plan(&said, self.delay.levels(), None, input.reconsumed)?;
+        let route = plan(&said, self.delay.levels(), None, input.reconsumed, self.clockwork(now))?;
         let place = self.place(&input, &topic, route, now)?;
         let properties = self.properties(&said, &input, &place, route, None)?;
         let queue = place.queue.into_owned();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sans-IO. Where a message really goes: to its topic, into the delay queue, to the half
-//! messages, or to the dead letters of its group.
+//! Sans-IO. Where a message really goes: to its topic, to where messages wait, to the half messages, or to the dead letters
+//! of its group.
 //! In: what the message says and what its group allows. Out: a route or a refusal. The only place that decides it.
 
 use super::SendRefused;
 use super::stamp::Said;
+use super::timing::Clockwork;
+use stdx::Timestamp;
+
 use crate::delay::{Level, Levels};
 
 /// Where a message goes.
@@ -16,6 +19,8 @@ pub(crate) enum Route {
     Delayed(Level),
     /// It is the first half of a transaction, and waits for a decision first.
     Half,
+    /// It waits for a time of its own first.
+    Timed(Timestamp),
     /// Its group gave up on it.
     DeadLetters,
 }
@@ -35,14 +40,14 @@ pub(crate) fn plan(
     levels: &Levels,
     rule: Option<RetryRule>,
     reconsumed: i32,
+    clock: Clockwork,
 ) -> Result<Route, SendRefused> {
     if rule.is_some_and(|rule| rule.in_order || reconsumed > rule.max) {
         return Ok(Route::DeadLetters);
     }
     let onward = match levels.clamp(said.delay) {
         Some(level) => Route::Delayed(level),
-        None if said.timed => return Err(SendRefused::Timed),
-        None => Route::Direct,
+        None => said.timing.due(clock)?.map_or(Route::Direct, Route::Timed),
     };
     // Clients before 4.6.1 leave the mark of a transaction on its retries. What a half message asks for besides is
     // looked at now and done when it is committed.
@@ -52,6 +57,8 @@ pub(crate) fn plan(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -61,6 +68,7 @@ mod tests {
         let delayed = |level| Ok(Route::Delayed(levels.clamp(level).expect("a level")));
         let delay = |level: i64| format!("DELAY\u{1}{level}\u{2}");
         type Row<'a> = (&'a str, Option<RetryRule>, i32, Result<Route, SendRefused>);
+        let clock = Clockwork { now: Timestamp(1000), max: Duration::from_secs(60) };
         let rows: [Row<'_>; 14] = [
             ("", None, 0, Ok(Route::Direct)),
             (&delay(3), None, 0, delayed(3)),
@@ -72,13 +80,15 @@ mod tests {
             (&delay(4), rule(16, true), 1, Ok(Route::DeadLetters)),
             ("TRAN_MSG\u{1}true", None, 0, Ok(Route::Half)),
             ("TRAN_MSG\u{1}true\u{2}DELAY\u{1}3", None, 0, Ok(Route::Half)),
-            ("TRAN_MSG\u{1}true\u{2}TIMER_DELAY_MS\u{1}5", None, 0, Err(SendRefused::Timed)),
+            ("TRAN_MSG\u{1}true\u{2}TIMER_DELAY_MS\u{1}5", None, 0, Ok(Route::Half)),
             ("TRAN_MSG\u{1}true\u{2}DELAY\u{1}3", rule(16, false), 1, delayed(3)),
-            ("TIMER_DELAY_MS\u{1}5", None, 0, Err(SendRefused::Timed)),
+            ("TIMER_DELAY_MS\u{1}5", None, 0, Ok(Route::Timed(Timestamp(1005)))),
+            ("TIMER_DELAY_MS\u{1}-5", None, 0, Ok(Route::Direct)),
+            ("TIMER_DELAY_MS\u{1}5", rule(16, false), 17, Ok(Route::DeadLetters)),
             ("TIMER_DELAY_MS\u{1}5\u{2}DELAY\u{1}2", None, 0, delayed(2)),
         ];
         for (properties, rule, reconsumed, expected) in rows {
-            let route = plan(&Said::read(properties), &levels, rule, reconsumed);
+            let route = plan(&Said::read(properties), &levels, rule, reconsumed, clock);
             assert_eq!(route, expected, "{properties:?} {rule:?} {reconsumed}");
         }
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::timing::Timing;
 use protocol::properties::{self as names, NAME_END, VALUE_END};
 
 /// The properties that every message stored here gets; the same text each time.
@@ -23,8 +24,8 @@ pub(crate) struct Said<'a> {
     pub(crate) half: bool,
     /// How long the producer of a half message is not to be asked about it.
     pub(crate) immunity: Option<Duration>,
-    /// It wants to be delivered at a time of its own.
-    pub(crate) timed: bool,
+    /// When it wants to be delivered.
+    pub(crate) timing: Timing<'a>,
     /// The producer waits for the promised durability.
     pub(crate) wait: bool,
     /// It has index keys.
@@ -34,8 +35,15 @@ pub(crate) struct Said<'a> {
 }
 
 /// Properties that a stored message never has from its sender.
-const CLEARED: [&str; 6] =
-    [names::POP_CK, names::CLUSTER, names::MSG_REGION, names::TRACE_ON, names::REAL_TOPIC, names::REAL_QID];
+const CLEARED: [&str; 7] = [
+    names::POP_CK,
+    names::CLUSTER,
+    names::MSG_REGION,
+    names::TRACE_ON,
+    names::REAL_TOPIC,
+    names::REAL_QID,
+    names::TIMER_WAS_MS,
+];
 
 impl Brand {
     /// Writes the text once.
@@ -57,7 +65,7 @@ impl<'a> Said<'a> {
             delay: 0,
             half: false,
             immunity: None,
-            timed: false,
+            timing: Timing::default(),
             wait: true,
             keyed: false,
             rewrite: false,
@@ -72,7 +80,7 @@ impl<'a> Said<'a> {
                 }
                 names::WAIT => said.wait = !value.eq_ignore_ascii_case("false"),
                 names::KEYS => said.keyed = !value.trim().is_empty(),
-                names::TIMER_DELAY_MS | names::TIMER_DELAY_SEC | names::TIMER_DELIVER_MS => said.timed = true,
+                _ if said.timing.read(name, value) => {}
                 _ => said.rewrite |= is_cleared(name),
             }
         }
@@ -135,7 +143,8 @@ mod tests {
         let said = Said::read(&text);
         let fresh = said.unique.is_none().then_some("NEW");
         let stored = said.stored(&brand(), &[], &[], fresh).replace('\u{1}', "=").replace('\u{2}', ";");
-        let Said { unique, delay, half, timed, wait, keyed, .. } = said;
+        let Said { unique, delay, half, timing, wait, keyed, .. } = said;
+        let timed = timing.is_asked();
         expected.assert_eq(&format!(
             "{stored}\nunique {unique:?} delay {delay} half {half} timed {timed} wait {wait} keyed {keyed}"
         ));
