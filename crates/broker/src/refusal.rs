@@ -137,6 +137,7 @@ impl From<RecallRefused> for Refusal {
             | RecallRefused::TooLate
             | RecallRefused::Unknown => ResponseCode::ILLEGAL_OPERATION,
             RecallRefused::TooFar { .. } => ResponseCode::INVALID_PARAMETER,
+            RecallRefused::Behind => ResponseCode::SYSTEM_BUSY,
             RecallRefused::Append(error) => return append(error),
             RecallRefused::Read(error) => return read(error),
             RecallRefused::Poisoned(_) => ResponseCode::SERVICE_NOT_AVAILABLE,

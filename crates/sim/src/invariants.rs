@@ -7,5 +7,6 @@ pub(crate) mod progress;
 pub(crate) mod reads;
 pub(crate) mod retry;
 pub(crate) mod settings;
+pub(crate) mod timers;
 pub(crate) mod transaction;
 pub(crate) mod waits;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A message as the simulation knows it: its number makes its body, and a record is read back into what of it counts.
 
+use protocol::names::TIMER_TOPIC;
 use protocol::properties;
 use protocol::record::{self, Record};
 use stdx::Timestamp;
@@ -22,6 +23,29 @@ pub(crate) struct Known {
     pub(crate) tag: String,
     /// The half message that this record commits.
     pub(crate) commits: Option<u64>,
+    /// What it says of timers.
+    pub(crate) timer: Option<Timer>,
+}
+
+/// What a record says of a message with a time of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timer {
+    pub(crate) due: Timestamp,
+    /// Where the record lies that it ends or replaces.
+    pub(crate) origin: Option<u64>,
+    pub(crate) is_recall: bool,
+}
+
+impl Known {
+    /// The topic that a waiting record is for.
+    pub(crate) fn real_topic(&self) -> &str {
+        self.real.as_ref().map_or("", |real| real.0.as_str())
+    }
+
+    /// What it says of timers, if it is one or was delivered by one.
+    pub(crate) fn timed(&self) -> Option<Timer> {
+        self.timer.filter(|timer| timer.origin.is_some() || self.place.0 == TIMER_TOPIC)
+    }
 }
 
 /// The body of a message.
@@ -33,12 +57,18 @@ pub(crate) fn body(number: u64) -> Vec<u8> {
 
 /// What counts of a record. Its body is what was sent.
 pub(crate) fn known(record: &Record<'_>) -> Known {
-    let bytes = record.body();
-    let number = bytes.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
-    let number = number.unwrap_or_else(|| panic!("nobody sent the body {bytes:?}"));
-    assert!(bytes == body(number), "the body of message {number} is not what was sent");
+    let timer = store::due(record).map(|due| Timer {
+        due,
+        origin: store::origin(record).map(|at| at.0),
+        is_recall: record.property(properties::TIMER_DEL_UNIQKEY).is_some(),
+    });
+    let number = match timer {
+        Some(Timer { is_recall: true, .. }) => unique_number(record),
+        _ => body_number(record),
+    };
     let real = record.property(properties::REAL_TOPIC).map(str::to_owned);
     let queue = record.property(properties::REAL_QID).and_then(|text| text.parse().ok());
+    let queue = queue.or(timer.filter(|timer| timer.is_recall).map(|_| 0));
     Known {
         end: record.log_offset().0 + record.len() as u64,
         place: (record.topic().to_owned(), record.queue().0),
@@ -49,7 +79,22 @@ pub(crate) fn known(record: &Record<'_>) -> Known {
         real: real.zip(queue),
         tag: record.tag().unwrap_or_default().to_owned(),
         commits: (record.transaction() == 8).then(|| record.prepared().0).filter(|id| *id != 0),
+        timer,
     }
+}
+
+fn body_number(record: &Record<'_>) -> u64 {
+    let bytes = record.body();
+    let number = bytes.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+    let number = number.unwrap_or_else(|| panic!("nobody sent the body {bytes:?}"));
+    assert!(bytes == body(number), "the body of message {number} is not what was sent");
+    number
+}
+
+/// A record that takes a message back names its id.
+fn unique_number(record: &Record<'_>) -> u64 {
+    let id = record.property(properties::UNIQ_KEY).and_then(|id| id.strip_prefix('u')?.parse().ok());
+    id.unwrap_or_else(|| panic!("a record takes back nobody's message"))
 }
 
 /// What a client is given: records in slices.

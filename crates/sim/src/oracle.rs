@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::names::{CHECK_MAX_TIME_TOPIC, HALF_OP_TOPIC, HALF_TOPIC, QueueOffset, SCHEDULE_TOPIC};
+use protocol::names::{
+    CHECK_MAX_TIME_TOPIC, HALF_OP_TOPIC, HALF_TOPIC, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC,
+};
 use protocol::record::Record;
 use stdx::Timestamp;
 use store::{Durability, Entry, QueueRef};
@@ -19,6 +21,7 @@ use crate::invariants::locks::Locks;
 use crate::invariants::progress::Progress;
 use crate::invariants::retry::Retries;
 use crate::invariants::settings::Settings;
+use crate::invariants::timers::Timers;
 use crate::invariants::transaction::Transactions;
 use crate::message::{Known, Place, known};
 use crate::node::Node;
@@ -32,6 +35,8 @@ pub(crate) struct Attempt {
     pub(crate) tag: &'static str,
     /// The delay level, counted from 0.
     pub(crate) level: Option<u32>,
+    /// It has a time of its own.
+    pub(crate) is_timed: bool,
     pub(crate) state: State,
     /// It is delivered only when its transaction is committed.
     pub(crate) is_half: bool,
@@ -70,6 +75,7 @@ pub(crate) struct Oracle {
     /// Up to where queues were looked at.
     looked: BTreeMap<Place, u64>,
     pub(crate) delays: Delays,
+    pub(crate) timers: Timers,
     pub(crate) retries: Retries,
     pub(crate) progress: Progress,
     pub(crate) locks: Locks,
@@ -92,6 +98,7 @@ impl Oracle {
             damaged: BTreeSet::new(),
             looked: BTreeMap::new(),
             delays: Delays::default(),
+            timers: Timers::default(),
             retries: Retries::default(),
             progress: Progress::default(),
             locks: Locks::default(),
@@ -160,15 +167,24 @@ impl Oracle {
         assert!((number as usize) < self.attempts.len(), "nobody sent {seen:?}");
         let attempt = &mut self.attempts[number as usize];
         // A copy may outlive what it was made of when a power cut tears the log.
-        let is_copy = seen.reconsumed > 0 || seen.real.is_some();
+        let is_copy = seen.reconsumed > 0 || seen.real.is_some() || seen.timed().is_some();
         let is_possible = matches!(attempt.state, State::Open | State::Stored)
             || is_copy && attempt.state == State::Gone && !self.damaged.is_empty();
         assert!(is_possible, "{seen:?} was {:?}", attempt.state);
-        assert!(seen.tag == attempt.tag, "{seen:?} had another tag: {}", attempt.tag);
+        let is_recall = seen.timer.is_some_and(|timer| timer.is_recall);
+        assert!(seen.tag == attempt.tag || is_recall, "{seen:?} had another tag: {}", attempt.tag);
         let (topic, queue) = (seen.place.0.as_str(), seen.place.1);
         let own = (attempt.topic.clone(), attempt.queue);
         if seen.reconsumed == 0 && attempt.state == State::Open {
             attempt.state = State::Stored;
+        }
+        if let Some(timer) = seen.timed() {
+            let is_own = seen.real.as_ref().unwrap_or(&seen.place) == &own || is_recall;
+            assert!(attempt.is_timed && is_own, "{seen:?} waits or was delivered in a wrong place");
+            return match topic == TIMER_TOPIC {
+                true => self.timers.stands(start, seen, timer),
+                false => self.timers.delivered(start, seen, timer),
+            };
         }
         match (&seen.real, attempt.level) {
             (Some(real), level) if topic == SCHEDULE_TOPIC => {
@@ -178,7 +194,7 @@ impl Oracle {
                 }
                 self.delays.waits(start, seen, real);
             }
-            (None, None) if seen.place == own && seen.reconsumed == 0 => {
+            (None, None) if seen.place == own && seen.reconsumed == 0 && !attempt.is_timed => {
                 match (attempt.is_half, seen.commits) {
                     (true, Some(id)) => self.transactions.delivered(start, seen, id),
                     (false, None) => {}
@@ -205,6 +221,7 @@ impl Oracle {
         self.looked.retain(|place, _| place.0 != topic);
         self.removals.push((from, to, gone));
         self.delays.topic_removed(topic);
+        self.timers.topic_removed(topic);
     }
 
     /// Retention moved the start of the log.
@@ -220,12 +237,13 @@ impl Oracle {
                 continue;
             }
             self.queues.remove(&(known.place.clone(), known.offset));
-            if known.place.0 == SCHEDULE_TOPIC {
-                self.delays.retained(at, &known);
-            } else {
-                self.progress.retained(&known, now);
+            match known.place.0.as_str() {
+                SCHEDULE_TOPIC => self.delays.retained(at, &known),
+                TIMER_TOPIC => {}
+                _ => self.progress.retained(&known, now),
             }
         }
+        self.timers.retained(start);
     }
 
     /// What a crash left. What it was not allowed to take must be there.
@@ -254,7 +272,8 @@ impl Oracle {
             if self.queues.get(&(known.place.clone(), known.offset)) == Some(start) {
                 self.queues.remove(&(known.place.clone(), known.offset));
             }
-            if known.reconsumed == 0 && known.place == self.own(known.number) && known.real.is_none() {
+            let is_own = known.place == self.own(known.number) && known.real.is_none();
+            if known.reconsumed == 0 && is_own && known.timed().is_none() {
                 let attempt = &mut self.attempts[known.number as usize];
                 // A half message may be committed once more.
                 attempt.state = if attempt.is_half { State::Open } else { State::Gone };
@@ -265,6 +284,7 @@ impl Oracle {
         self.cut_removal();
         self.delays.crashed(left, self.durability);
         self.transactions.crashed(crash, left, self.durability);
+        self.timers.crashed(crash, left);
         self.retries.crashed(crash, left);
         self.progress.crashed(left.whole, now);
         self.settings.crashed(left.whole, left.end, is_unsure);
@@ -308,6 +328,7 @@ impl Oracle {
     /// Knows no more of a record than that it may be there.
     fn forget(&mut self, start: u64) {
         self.delays.forget(start);
+        self.timers.forget(start);
         self.retries.forget(start);
         if let Some(known) = self.book.remove(&start) {
             self.placed.remove(&known.number);
@@ -332,10 +353,10 @@ impl Oracle {
         let set = node.broker.topics().all();
         let mut topics: BTreeSet<String> = set.iter().map(|topic| topic.name().to_string()).collect();
         topics.extend(TOPICS.map(str::to_owned));
-        for hidden in [SCHEDULE_TOPIC, HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC] {
-            topics.remove(hidden);
-        }
-        [SCHEDULE_TOPIC.to_owned()].into_iter().chain(topics).collect()
+        let hidden = [HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC];
+        let waiting = [SCHEDULE_TOPIC, TIMER_TOPIC];
+        topics.retain(|topic| !waiting.contains(&topic.as_str()) && !hidden.contains(&topic.as_str()));
+        waiting.map(str::to_owned).into_iter().chain(topics).collect()
     }
 
     /// Reads everything and holds it against the book, both ways. All of the log has been dispatched.

@@ -23,10 +23,11 @@ pub(crate) enum Step {
     Arrivals,
     Delay,
     Checks,
+    Timer,
     Upkeep,
 }
 
-pub(crate) const STEPS: [Step; 11] = [
+pub(crate) const STEPS: [Step; 12] = [
     Step::Drain,
     Step::Prepare,
     Step::Flush,
@@ -37,6 +38,7 @@ pub(crate) const STEPS: [Step; 11] = [
     Step::Arrivals,
     Step::Delay,
     Step::Checks,
+    Step::Timer,
     Step::Upkeep,
 ];
 
@@ -118,6 +120,7 @@ impl Schedule {
             Step::Arrivals => self.wake(node.broker.arrivals_step(now), now),
             Step::Delay => self.wake(node.broker.delay_step(now), now),
             Step::Checks => self.wake(node.broker.checks_step(now), now),
+            Step::Timer => self.wake(node.broker.timer_step(now), now),
             Step::Upkeep => self.wake(node.broker.upkeep_step(now), now),
         };
         (self.due[step as usize], self.ran[step as usize]) = (next, now);

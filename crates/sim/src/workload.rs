@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use stdx::Rng;
 
+use self::produce::When;
 use crate::message::Place;
 use crate::plan::Work;
 use crate::world::{Done, Label, World};
@@ -13,6 +14,7 @@ mod admin;
 mod consume;
 mod order;
 mod produce;
+mod recall;
 mod transact;
 
 /// Topics that clients use. The last one comes and goes.
@@ -97,17 +99,22 @@ impl World {
             is_it
         });
         match chosen.expect("the weights add up").0 {
-            Work::Send => self.send(1, None),
+            Work::Send => self.send(1, When::Now),
             Work::Batch => {
                 let count = 2 + self.rng.below(3) as usize;
-                self.send(count, None);
+                self.send(count, When::Now);
             }
             Work::SendDelayed => {
                 let level = self.rng.below(3) as u32;
-                self.send(1, Some(level));
+                self.send(1, When::Level(level));
             }
             Work::Half => self.send_half(),
             Work::End => self.end_transaction(),
+            Work::SendTimed => {
+                let delay = 1 + self.rng.below(8_000);
+                self.send(1, When::After(delay));
+            }
+            Work::Recall => self.recall(),
             Work::Pull => self.pull(),
             Work::Commit => self.commit(),
             Work::GiveBack => self.give_back(),
@@ -127,6 +134,7 @@ impl World {
             (Label::End(index, decision), Done::Ended(ended)) => self.ended(index, decision, &ended),
             (Label::Pull(ask, consumer), Done::Pulled(pulled)) => self.pulled(&ask, consumer, pulled),
             (Label::GiveBack(id), Done::GivenBack(given)) => self.given_back(id, given),
+            (Label::Recall(number), Done::Recalled(outcome)) => self.recalled(number, outcome),
             (label, _) => panic!("{label:?} ended as another operation"),
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::ops::pull::{PullRefused, Pulled};
+use broker::ops::recall::{Outcome, RecallRefused};
 use broker::ops::send::{SendRefused, Sent};
 use broker::ops::send_back::SendBackRefused;
 use broker::ops::transaction::{EndRefused, Ended};
@@ -44,6 +45,8 @@ pub(crate) enum Label {
     Pull(Ask, usize),
     /// A message is given back.
     GiveBack(usize),
+    /// A message with a time of its own is taken back or gets another time.
+    Recall(u64),
 }
 
 /// What comes of an operation.
@@ -52,6 +55,7 @@ pub(crate) enum Done {
     Ended(Result<Ended, EndRefused>),
     Pulled(Result<Pulled, PullRefused>),
     GivenBack(Result<Settled, SendBackRefused>),
+    Recalled(Result<Outcome, RecallRefused>),
 }
 
 /// A server, its clients, and all that befalls them.
@@ -330,7 +334,7 @@ impl World {
         self.nemesis.full_until = None;
         self.schedule.stalled_until = self.now();
         self.pass(self.now() + Duration::from_secs(3));
-        let last = self.oracle.delays.last_due().unwrap_or(self.now());
+        let last = self.oracle.delays.last_due().max(self.oracle.timers.last_due()).unwrap_or(self.now());
         self.pass(last.max(self.now()) + Duration::from_secs(3));
         self.probe();
         self.pass(self.now() + Duration::from_secs(6));
@@ -339,9 +343,11 @@ impl World {
         self.oracle.audit(&self.node, self.now());
         self.oracle.transactions.check(&self.node);
         self.oracle.delays.check_delivered(self.now() - Duration::from_secs(2));
+        self.oracle.timers.check(self.now() - Duration::from_secs(2));
         self.pass(self.now() + Duration::from_secs(2));
         assert!(!self.oracle.progress.is_dirty(), "progress is still not part of the log");
         self.crash(Crash::Kill);
         self.oracle.delays.check_delivered(self.now() - Duration::from_secs(6));
+        self.oracle.timers.check(self.now() - Duration::from_secs(6));
     }
 }

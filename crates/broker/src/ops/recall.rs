@@ -20,6 +20,8 @@ use crate::timer::{ended, follower, timer_queue};
 
 /// The most messages that one key names.
 const MATCHES: usize = 1024;
+/// How often to look for what others are at.
+const LOOKS: usize = 8;
 /// How long what was sent a moment ago may take to become visible.
 const VISIBLE: Duration = Duration::from_secs(3);
 
@@ -90,6 +92,9 @@ pub enum RecallRefused {
         /// The limit.
         max: Duration,
     },
+    /// What was sent or changed last is not visible yet.
+    #[error("recall failed, broker busy: what became of the message is not known yet, ask again")]
+    Behind,
     /// The store took nothing.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -125,37 +130,54 @@ impl Broker {
                 return Err(RecallRefused::TooFar { max });
             }
         }
-        self.visible(now).await;
-        let name = topic.clone();
-        let found = self.store.query(move |store| find(store, &name, &which)).await?;
-        let (mut changed, mut is_late) = (0usize, false);
-        for bytes in &found.waits {
-            match self.change_one(bytes, wish)? {
-                Hold::Held => changed += 1,
-                Hold::Busy => is_late = true,
-                Hold::Gone => {}
+        let until = now + VISIBLE;
+        let (mut changed, mut has_looked) = (0, false);
+        for _ in 0..LOOKS {
+            let is_visible = self.visible(until).await;
+            let (name, which) = (topic.clone(), which.clone());
+            let found = self.store.query(move |store| find(store, &name, &which)).await?;
+            let (held, busy) = self.change_all(&found.waits, wish)?;
+            changed += held;
+            let outcome = match wish {
+                // Somebody is at it: the next look shows what came of that.
+                _ if busy > 0 => None,
+                Wish::Cancel if changed > 0 => Some(Outcome::Cancelled),
+                Wish::Move(_) if changed > 0 => Some(Outcome::Moved),
+                _ if found.was_cancelled => Some(Outcome::Cancelled),
+                _ if found.waits.is_empty() => is_visible.then_some(Outcome::Unknown),
+                // Somebody may have been at it between the look and the try.
+                _ => has_looked.then_some(Outcome::TooLate),
+            };
+            has_looked = true;
+            if let Some(outcome) = outcome {
+                if changed > 0 {
+                    self.promised(now).await?;
+                }
+                return Ok(outcome);
             }
         }
-        if changed > 0 {
-            self.promised(now).await?;
-        }
-        Ok(match (is_late, changed, wish) {
-            (true, ..) => Outcome::TooLate,
-            (false, 1.., Wish::Cancel) => Outcome::Cancelled,
-            (false, 1.., Wish::Move(_)) => Outcome::Moved,
-            (false, 0, _) if found.was_cancelled => Outcome::Cancelled,
-            (false, 0, _) if found.waits.is_empty() => Outcome::Unknown,
-            (false, 0, _) => Outcome::TooLate,
-        })
+        Err(RecallRefused::Behind)
     }
 
-    /// Waits until all that was sent before is in the index.
-    async fn visible(&self, now: Timestamp) {
+    /// Waits until all that was sent before is in the index, or says that it is not by then.
+    async fn visible(&self, until: Timestamp) -> bool {
         self.dispatch_gathered();
         let marks = self.store.watermarks();
         let reached = marks.dispatched.reached(marks.written.get());
-        // What is not visible by then is unknown, and is said to be.
-        let _ = stdx::deadline(&self.clock, now + VISIBLE, reached).await;
+        matches!(stdx::deadline(&self.clock, until, reached).await, Some(Ok(())))
+    }
+
+    /// Changes those that nobody is at. Says how many, and how many somebody is at.
+    fn change_all(&self, waits: &[Bytes], wish: Wish) -> Result<(usize, usize), RecallRefused> {
+        let (mut held, mut busy) = (0, 0);
+        for bytes in waits {
+            match self.change_one(bytes, wish)? {
+                Hold::Held => held += 1,
+                Hold::Busy => busy += 1,
+                Hold::Gone => {}
+            }
+        }
+        Ok((held, busy))
     }
 
     /// Waits for the promise of what was just written.

@@ -15,25 +15,47 @@ use crate::oracle::{Attempt, State};
 use crate::plan::PATIENCE;
 use crate::world::{Done, Label, World};
 
+/// When a message is to be delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum When {
+    Now,
+    /// After the time of a delay level, counted from 0.
+    Level(u32),
+    /// After so many milliseconds.
+    After(u64),
+}
+
 const HOST: &str = "127.0.0.1:10911";
 
 impl World {
     /// Sends messages to a queue.
-    pub(super) fn send(&mut self, count: usize, level: Option<u32>) {
+    pub(super) fn send(&mut self, count: usize, when: When) {
         let place = self.any_place();
         let waits = !self.rng.chance(4);
-        self.send_to(&place, count, level, waits);
+        self.send_to(&place, count, when, waits);
     }
 
-    fn send_to(&mut self, place: &Place, count: usize, level: Option<u32>, waits: bool) {
+    fn send_to(&mut self, place: &Place, count: usize, when: When, waits: bool) {
         let (topic, queue) = place.clone();
         let tag = TAGS[self.rng.below(TAGS.len() as u64) as usize];
-        let attempt =
-            |_| Attempt { topic: topic.clone(), queue, tag, level, state: State::Open, is_half: false };
+        let (level, is_timed) = match when {
+            When::Now => (None, false),
+            When::Level(level) => (Some(level), false),
+            When::After(_) => (None, true),
+        };
+        let attempt = |_| Attempt {
+            topic: topic.clone(),
+            queue,
+            tag,
+            level,
+            is_timed,
+            state: State::Open,
+            is_half: false,
+        };
         let attempts: Vec<Attempt> = (0..count).map(attempt).collect();
         let numbers: Vec<u64> = attempts.into_iter().map(|attempt| self.oracle.attempt(attempt)).collect();
-        self.say(&format!("send {numbers:?} to {place:?} tag {tag:?} level {level:?} waits {waits}"));
-        let input = input(place, &numbers, tag, level, waits);
+        self.say(&format!("send {numbers:?} to {place:?} tag {tag:?} {when:?} waits {waits}"));
+        let input = input(place, &numbers, tag, when, waits);
         let (broker, now) = (self.node.broker.clone(), self.now());
         let future = async move { Done::Sent(broker.send(input, now).await) };
         let id = self.tasks.start(Label::Send(numbers, waits), now + PATIENCE, future);
@@ -77,7 +99,7 @@ impl World {
     /// At the end, when nothing fails any more, every queue takes messages.
     pub(crate) fn probe(&mut self) {
         for queue in 0..QUEUES as u32 {
-            self.send_to(&("t0".to_owned(), queue), 1, None, true);
+            self.send_to(&("t0".to_owned(), queue), 1, When::Now, true);
             let last = self.oracle.attempts.last().expect("one was just made").state;
             assert!(last != State::Refused, "a healed server refuses messages");
         }
@@ -94,14 +116,16 @@ fn kind(refused: &SendRefused) -> &'static str {
     }
 }
 
-pub(super) fn input(place: &Place, numbers: &[u64], tag: &str, level: Option<u32>, waits: bool) -> SendInput {
+pub(super) fn input(place: &Place, numbers: &[u64], tag: &str, when: When, waits: bool) -> SendInput {
     let properties = |number: u64| {
         let mut text = format!("UNIQ_KEY\u{1}u{number}\u{2}");
         if !tag.is_empty() {
             text += &format!("TAGS\u{1}{tag}\u{2}");
         }
-        if let Some(level) = level {
-            text += &format!("DELAY\u{1}{}\u{2}", level + 1);
+        match when {
+            When::Now => {}
+            When::Level(level) => text += &format!("DELAY\u{1}{}\u{2}", level + 1),
+            When::After(delay) => text += &format!("TIMER_DELAY_MS\u{1}{delay}\u{2}"),
         }
         if !waits {
             text += "WAIT\u{1}false\u{2}";

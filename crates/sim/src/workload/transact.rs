@@ -7,7 +7,7 @@ use broker::transaction::Decision;
 use protocol::names::{ByteStr, Group};
 use protocol::record::Record;
 
-use super::produce::input;
+use super::produce::{When, input};
 use super::{QUEUES, TOPICS};
 use crate::oracle::{Attempt, State};
 use crate::plan::PATIENCE;
@@ -21,11 +21,18 @@ impl World {
     pub(super) fn send_half(&mut self) {
         let topic = TOPICS[self.rng.below(2) as usize].to_owned();
         let queue = self.rng.below(QUEUES) as u32;
-        let attempt =
-            Attempt { topic: topic.clone(), queue, tag: "", level: None, state: State::Open, is_half: true };
+        let attempt = Attempt {
+            topic: topic.clone(),
+            queue,
+            tag: "",
+            level: None,
+            is_timed: false,
+            state: State::Open,
+            is_half: true,
+        };
         let number = self.oracle.attempt(attempt);
         self.say(&format!("half {number} to {topic} {queue}"));
-        let mut input = input(&(topic, queue), &[number], "", None, true);
+        let mut input = input(&(topic, queue), &[number], "", When::Now, true);
         let text = format!("{}TRAN_MSG\u{1}true\u{2}PGROUP\u{1}{PAYERS}\u{2}", &*input.properties);
         input.properties = ByteStr::from(text);
         let (broker, now) = (self.node.broker.clone(), self.now());
