@@ -189,11 +189,10 @@ pub(crate) fn timer_queue(store: &Store) -> Result<QueueRef, AppendError> {
     store.queue(&TopicName::stored(TIMER_TOPIC), QueueId(0)).map_err(|_| AppendError::Removed)
 }
 
-/// What a message says once it is delivered: what it said, and when it was taken and let go.
+/// What a message says once it is delivered: what it said, with where it was to go, as consumers of Apache's see it; and when it was taken and let go.
 fn delivered(record: &Record<'_>, now: Timestamp) -> String {
-    const OURS: [&str; 3] = [properties::REAL_TOPIC, properties::REAL_QID, properties::TIMER_WAS_MS];
     let mut out = properties::PropertiesOut::default();
-    let kept = record.each_property().filter(|(name, _)| !OURS.contains(name));
+    let kept = record.each_property().filter(|(name, _)| *name != properties::TIMER_WAS_MS);
     kept.for_each(|(name, value)| out.push(name, value));
     // Nice to know, but no reason for a message to become too large.
     if out.as_str().len() + 80 <= caps::MAX_PROPERTIES {

@@ -29,7 +29,9 @@ pub use consumer::{
 };
 pub use lane::{Lane, Prepared};
 pub use message::{InvalidMessage, Message};
-pub use producer::{Ended, Outcome, Producer, ProducerConfig, SendError, Sent, Stored, TransactionProducer};
+pub use producer::{
+    Ended, Outcome, Producer, ProducerConfig, RecallError, SendError, Sent, Stored, TransactionProducer,
+};
 pub use queue::Queue;
 pub use rebalance::Allocation;
 pub use retry::RetryLimits;

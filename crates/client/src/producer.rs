@@ -7,6 +7,7 @@
 
 mod attempt;
 mod draft;
+mod recall;
 mod transaction;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::routes::{Route, RouteError};
 use crate::session::{Session, StartError};
 
 use draft::Draft;
+pub use recall::RecallError;
 pub use transaction::{Ended, Outcome, TransactionProducer};
 
 /// What a producer is told at its start.

@@ -63,6 +63,8 @@ fn a_message_waits_for_its_time_to_the_millisecond() {
     expect![[r#"
         CLUSTER=DefaultCluster
         MSG_REGION=DefaultRegion
+        REAL_QID=2
+        REAL_TOPIC=orders
         TAGS=t
         TIMER_DELAY_SEC=2
         TIMER_DELIVER_MS=1700000002000

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::{
-    ClientConfig, InvalidMessage, KeyQuery, Lane, Message, Prepared, RouteError, SendError, Stored,
+    ClientConfig, InvalidMessage, KeyQuery, Lane, Message, Prepared, RecallError, RouteError, SendError,
+    Stored,
 };
 use futures_util::future::join_all;
 use protocol::codes::ResponseCode;
 use protocol::names::{QueueId, QueueOffset, TopicName};
-use stdx::SystemClock;
+use stdx::{SystemClock, Timestamp};
 
 use crate::cluster::{Cluster, accept, queues, text, until};
 
@@ -126,6 +127,31 @@ async fn a_delayed_message_comes_late() {
     let late = heard.next().await;
     assert_eq!(text(&late), "late");
     assert!(late.stored_at.since(late.born_at) >= Duration::from_secs(4), "{late:?}");
+    consumer.shutdown().await;
+    producer.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timed_message_comes_at_its_time_or_is_taken_back() {
+    let Some(cluster) = Cluster::find().await else { return };
+    let topic = cluster.topic("timed", 1).await;
+    let producer = cluster.producer("timed-p").await;
+    let (consumer, mut heard) = accept(cluster.push(&cluster.group("timed-c")), &topic).await;
+    let later = |body: &'static str| Message::new(topic.clone(), body).delay(Duration::from_secs(3));
+    let gone = producer.send(later("gone")).await.unwrap();
+    let kept = producer.send(later("kept")).await.unwrap();
+    let handle = |sent: &client::Sent| sent.recall_handle.clone().expect("it waits");
+    assert_eq!(producer.recall(&topic, &handle(&gone)).await.unwrap(), gone.id);
+    let at = Timestamp(SystemClock::new().now().0 + 4_000);
+    producer.send(Message::new(topic.clone(), "at").deliver_at(at)).await.unwrap();
+    let first = heard.next().await;
+    assert_eq!(text(&first), "kept");
+    assert!(first.stored_at.since(first.born_at) >= Duration::from_secs(2), "{first:?}");
+    assert_eq!(text(&heard.next().await), "at");
+    let late = producer.recall(&topic, &handle(&kept)).await;
+    assert!(matches!(late, Err(RecallError::Refused(_))), "{late:?}");
+    let broken = producer.recall(&topic, "no handle").await;
+    assert!(matches!(broken, Err(RecallError::Invalid)), "{broken:?}");
     consumer.shutdown().await;
     producer.shutdown().await;
 }
