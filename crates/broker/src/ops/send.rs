@@ -394,7 +394,9 @@ impl Broker {
                 Route::Timed(due) if !input.topic.is_retry() => {
                     Some(Box::new(Timed { topic: input.topic.clone(), due }))
                 }
-                Route::Timed(_) | Route::Direct | Route::Delayed(_) | Route::Half | Route::DeadLetters => None,
+                Route::Timed(_) | Route::Direct | Route::Delayed(_) | Route::Half | Route::DeadLetters => {
+                    None
+                }
             },
             patience: said.wait.then_some(config.sending.settle_timeout),
             is_dead: matches!(route, Route::DeadLetters),

@@ -69,7 +69,7 @@ mod tests {
         let delay = |level: i64| format!("DELAY\u{1}{level}\u{2}");
         type Row<'a> = (&'a str, Option<RetryRule>, i32, Result<Route, SendRefused>);
         let clock = Clockwork { now: Timestamp(1000), max: Duration::from_secs(60) };
-        let rows: [Row<'_>; 14] = [
+        let rows: [Row<'_>; 16] = [
             ("", None, 0, Ok(Route::Direct)),
             (&delay(3), None, 0, delayed(3)),
             (&delay(99), None, 0, delayed(18)),
