@@ -12,6 +12,7 @@ use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
 
 use super::load::ViewsOpened;
+use super::verify::Difference;
 use super::{Views, ViewsConfig};
 use crate::arena::ArenaShape;
 use crate::disk::Disk;
@@ -339,6 +340,10 @@ impl Story {
 
     /// Replays the log that is left into new views and compares with the old ones.
     fn check_rebuilt(&self) {
+        self.check_rebuilt_after(false);
+    }
+
+    fn check_rebuilt_after(&self, was_damaged: bool) {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(7));
         let config = small("/replayed");
         let (replayed, opened) = Views::open(config, &disk, LogOffset(self.first)).unwrap();
@@ -346,7 +351,16 @@ impl Story {
         for (&at, bytes) in self.log.range(self.first..) {
             replayed.apply(&Record::parse(bytes).unwrap(), LogOffset(at), None).unwrap();
         }
-        assert_eq!(self.views().compare(&replayed, 10).unwrap(), []);
+        let mut differences = self.views().compare(&replayed, 10).unwrap();
+        // Where damage took the only record of a queue that retention had left, the checkpoint alone knows the queue.
+        let is_empty = |bounds: &str| bounds.split_once("..").is_some_and(|(first, end)| first == end);
+        differences.retain(|difference| match difference {
+            Difference::Bounds { found, expected, .. } if was_damaged => {
+                expected != "nothing" || !is_empty(found)
+            }
+            _ => true,
+        });
+        assert_eq!(differences, []);
     }
 
     fn offset_by_time(&self, topic: &str, queue: u32, time: i64, boundary: Boundary) -> u64 {

@@ -161,6 +161,7 @@ proptest! {
             }
         }
         run.story.check();
-        run.story.check_rebuilt();
+        let was_damaged = ops.iter().any(|op| matches!(op, Op::Damage { .. }));
+        run.story.check_rebuilt_after(was_damaged);
     }
 }
