@@ -19,7 +19,9 @@ use client::{Admin, ClientConfig};
 use crate::output::{Format, Rows};
 
 /// Flags of every command that asks a cluster something.
+// No group of flags of its own: it would be named like the commands that are called ask.
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(crate) struct Ask {
     /// Name server.
     #[arg(short = 'n', long, env = "NAMESRV_ADDR", default_value = "127.0.0.1:9876")]

@@ -49,6 +49,9 @@ pub enum AdminError {
     /// There is no such message.
     #[error("no such message")]
     NoMessage,
+    /// No broker knows the transaction.
+    #[error("no broker knows a transaction by {0}")]
+    NoTransaction(String),
 }
 
 impl AdminError {

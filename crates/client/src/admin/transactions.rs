@@ -99,6 +99,6 @@ impl Admin {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(AdminError::NoMessage)
+        Err(AdminError::NoTransaction(id.to_owned()))
     }
 }
