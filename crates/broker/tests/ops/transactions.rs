@@ -204,6 +204,75 @@ fn a_delay_begins_with_the_commit() {
     assert!(world.end(&half, Decision::Commit).expect("it was").again);
 }
 
+/// The record that waits is the commit, and it names its half in the field by which the record that ends the waiting
+/// names what waited. Neither may be taken for the other, in whatever order the process dies.
+#[test]
+fn a_time_of_its_own_begins_with_the_commit() {
+    for kills in 0..16 {
+        let mut world = World::new();
+        let die = |world: World, turn: u32| if kills & (1 << turn) == 0 { world } else { world.kill() };
+        world.put("orders", 0, &[], "make the topic");
+        let half = world.half(&[("TIMER_DELAY_MS", "5000")], "later");
+        let other = world.half(&[("TIMER_DELAY_MS", "5000")], "undecided");
+        world.pass(Duration::from_secs(60));
+        assert_eq!((world.bodies("orders", 2), world.store.timers().count().0), (vec![], 0));
+        world = die(world, 0);
+        assert!(!world.end(&half, Decision::Commit).expect("it is committed").again);
+        world = die(world, 1);
+        let seen = (world.open(), world.store.timers().count().0);
+        assert_eq!(seen, (vec![other.start.0], 1), "kills {kills:b}");
+        world.pass(Duration::from_millis(4_999));
+        assert_eq!(world.bodies("orders", 2), Vec::<String>::new(), "a moment too early, kills {kills:b}");
+        world = die(world, 2);
+        // Delivered, and not dispatched when the process dies.
+        world.clock_forward(Duration::from_millis(1));
+        world.broker.timer_step(world.now());
+        world = die(world, 3);
+        world.pass(Duration::from_secs(100));
+        assert_eq!(world.bodies("orders", 2), ["later"], "kills {kills:b}");
+        assert_eq!((world.open(), world.store.timers().count().0), (vec![other.start.0], 0));
+        assert!(world.end(&half, Decision::Commit).expect("it was").again);
+        let refused = world.end(&half, Decision::Rollback).expect_err("it was committed");
+        assert_eq!(refused, EndRefused::Contrary { id: half.start, decision: Decision::Commit });
+    }
+}
+
+/// The segment with the half message, its commit and what waits goes before the time has come.
+#[test]
+fn a_committed_message_that_waits_outlives_its_segment() {
+    let world = World::with(|_, store| {
+        store.segment_size = 8 << 20;
+        store.retention.reserved = Duration::from_secs(3600);
+        store.retention.delete_when = Vec::new();
+    });
+    world.put("orders", 0, &[], "make the topic");
+    let half = world.half(&[("TIMER_DELAY_SEC", "14400")], "patient");
+    world.end(&half, Decision::Commit).expect("committed");
+    let filler = "x".repeat(64 << 10);
+    for _ in 0..300 {
+        world.put("filler", 0, &[], &filler);
+    }
+    world.clock_forward(Duration::from_secs(2 * 3600));
+    world.put("filler", 0, &[], "young");
+    world.store.checkpoint_step(true);
+    for _ in 0..8 {
+        world.store.retain_on_demand();
+        world.steps();
+        world.store.checkpoint_step(true);
+    }
+    assert!(world.store.watermarks().start.get() > half.start.0, "its segment is gone");
+    let world = world.kill();
+    assert_eq!((world.open(), world.store.timers().count().0), (vec![], 1));
+    world.pass(Duration::from_millis(7_199_999));
+    assert_eq!(world.bodies("orders", 2), Vec::<String>::new(), "a moment too early");
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.bodies("orders", 2), ["patient"]);
+    let world = world.kill();
+    world.pass(Duration::from_secs(100));
+    assert_eq!(world.bodies("orders", 2), ["patient"], "once");
+    assert_eq!((world.open(), world.store.timers().count().0), (vec![], 0));
+}
+
 #[test]
 fn nobody_to_ask_is_no_question() {
     let world = World::with(|config, _| config.transactional.transaction_checks_max = 2);
