@@ -71,6 +71,12 @@ impl Site {
         Site { _dir: dir, broker, clock, store, loops: Some(loops), threads, server: Some(server) }
     }
 
+    /// A broker over what this one has stored so far, as the next process would have it.
+    pub(crate) fn successor(&self) -> Arc<Broker> {
+        let config = BrokerConfig::clone(&self.broker.config());
+        Broker::open(config, self.store.clone(), self.clock.clone()).expect("the broker opens")
+    }
+
     pub(crate) fn address(&self) -> String {
         self.server.as_ref().expect("it runs").local_addr().to_string()
     }

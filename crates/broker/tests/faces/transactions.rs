@@ -263,3 +263,33 @@ async fn what_is_parked_is_asked_about_again_when_an_operator_wants_it() {
     let shown = info(&client, "when?").await.expect("it is known");
     assert_eq!((shown.state.as_str(), shown.checks), ("open", 1));
 }
+
+#[tokio::test]
+async fn how_often_was_asked_outlives_the_process() {
+    let site = Site::with(|config| {
+        config.transactional.transaction_timeout = Duration::from_millis(1);
+        config.transactional.transaction_check_interval = Duration::from_millis(20);
+        config.transactional.transaction_checks_max = 3;
+    });
+    let client = site.client("one").await;
+    let stored = half(&client, "when?").await;
+    let producer = Asked::new(&site, "first", "payers").await;
+    producer.heard(3).await;
+    let next = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let shown = info(&client, &stored.message_id).await.expect("it is known");
+            if shown.state == "parked" {
+                return site.successor();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let next = next.await.expect("it is parked");
+    match next.transaction(&stored.message_id).await.expect("it is known") {
+        broker::ops::admin::transactions::Seen::Open(open, _) => {
+            assert_eq!((open.checks, open.half.parked), (3, true));
+        }
+        other => panic!("it is not open: {other:?}"),
+    }
+    assert_eq!(producer.heard.questions.lock().len(), 3, "a parked one is asked about no more");
+}

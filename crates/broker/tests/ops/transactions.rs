@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
+use broker::ops::admin::transactions::Seen as SeenTransaction;
 use broker::ops::send::{SendRefused, Sent};
 use broker::ops::transaction::{EndInput, EndRefused, Ended};
-use broker::transaction::{Audit, Decision};
+use broker::transaction::{Audit, Decision, Open};
 use expect_test::expect;
 use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::record::Message;
 use store::Draft;
 
-use crate::world::{World, address, input};
+use crate::world::{T0, World, address, input};
 
 const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const NOTES: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
@@ -40,6 +41,41 @@ impl World {
         let ended = self.finish(self.broker.end_transaction(input, self.now()));
         self.steps();
         ended
+    }
+
+    /// An open transaction as operators see it.
+    fn shown(&self, half: &Sent) -> Open {
+        match self.finish(self.broker.transaction(&half.start.to_string())) {
+            Ok(SeenTransaction::Open(open, _)) => open,
+            other => panic!("it is not open: {other:?}"),
+        }
+    }
+
+    /// A world whose segments go after an hour.
+    fn forgetful(change: impl FnOnce(&mut broker::BrokerConfig)) -> World {
+        World::with(|config, store| {
+            store.segment_size = 8 << 20;
+            store.retention.reserved = Duration::from_secs(3600);
+            store.retention.delete_when = Vec::new();
+            change(config);
+        })
+    }
+
+    /// Lets two hours pass and the segment go in which `half` was first stored.
+    fn outlive(&self, half: &Sent) {
+        let filler = "x".repeat(64 << 10);
+        for _ in 0..300 {
+            self.put("filler", 0, &[], &filler);
+        }
+        self.clock_forward(Duration::from_secs(2 * 3600));
+        self.put("filler", 0, &[], "young");
+        self.store.checkpoint_step(true);
+        for _ in 0..8 {
+            self.store.retain_on_demand();
+            self.steps();
+            self.store.checkpoint_step(true);
+        }
+        assert!(self.store.watermarks().start.get() > half.start.0, "its segment is gone");
     }
 
     fn open(&self) -> Vec<u64> {
@@ -240,27 +276,11 @@ fn a_time_of_its_own_begins_with_the_commit() {
 /// The segment with the half message, its commit and what waits goes before the time has come.
 #[test]
 fn a_committed_message_that_waits_outlives_its_segment() {
-    let world = World::with(|_, store| {
-        store.segment_size = 8 << 20;
-        store.retention.reserved = Duration::from_secs(3600);
-        store.retention.delete_when = Vec::new();
-    });
+    let world = World::forgetful(|_| {});
     world.put("orders", 0, &[], "make the topic");
     let half = world.half(&[("TIMER_DELAY_SEC", "14400")], "patient");
     world.end(&half, Decision::Commit).expect("committed");
-    let filler = "x".repeat(64 << 10);
-    for _ in 0..300 {
-        world.put("filler", 0, &[], &filler);
-    }
-    world.clock_forward(Duration::from_secs(2 * 3600));
-    world.put("filler", 0, &[], "young");
-    world.store.checkpoint_step(true);
-    for _ in 0..8 {
-        world.store.retain_on_demand();
-        world.steps();
-        world.store.checkpoint_step(true);
-    }
-    assert!(world.store.watermarks().start.get() > half.start.0, "its segment is gone");
+    world.outlive(&half);
     let world = world.kill();
     assert_eq!((world.open(), world.store.timers().count().0), (vec![], 1));
     world.pass(Duration::from_millis(7_199_999));
@@ -271,6 +291,47 @@ fn a_committed_message_that_waits_outlives_its_segment() {
     world.pass(Duration::from_secs(100));
     assert_eq!(world.bodies("orders", 2), ["patient"], "once");
     assert_eq!((world.open(), world.store.timers().count().0), (vec![], 0));
+}
+
+#[test]
+fn a_producer_is_left_alone_for_as_long_as_it_wishes() {
+    let world = World::forgetful(|_| {});
+    world.put("orders", 0, &[], "make the topic");
+    let plain = world.half(&[], "plain");
+    let immune = world.half(&[("CHECK_IMMUNITY_TIME_IN_SECONDS", "36000")], "immune");
+    let first = |world: &World, half: &Sent| world.shown(half).next.map(|at| (at.0 - T0.0) / 1_000);
+    assert_eq!((first(&world, &plain), first(&world, &immune)), (Some(6), Some(36_000)));
+    let world = world.kill();
+    assert_eq!((first(&world, &plain), first(&world, &immune)), (Some(6), Some(36_000)));
+    // Written again it begins no second time.
+    world.outlive(&immune);
+    let world = world.kill();
+    assert_eq!((first(&world, &plain), first(&world, &immune)), (Some(6), Some(36_000)));
+}
+
+#[test]
+fn what_is_parked_stays_so_and_can_be_decided() {
+    let mut world = World::forgetful(|config| config.transactional.transaction_checks_max = 0);
+    world.put("orders", 0, &[], "make the topic");
+    let (kept, dropped) = (world.half(&[], "kept"), world.half(&[], "dropped"));
+    world.pass(Duration::from_secs(6));
+    for round in 0..4 {
+        assert_eq!(world.open(), [kept.start.0, dropped.start.0], "round {round}");
+        for half in [&kept, &dropped] {
+            let Open { half, next, .. } = world.shown(half);
+            assert_eq!((half.parked, next), (true, None), "round {round}");
+        }
+        assert_eq!(world.bodies(PARKED, 0).len(), if round < 3 { 2 } else { 0 }, "round {round}");
+        if round == 2 {
+            world.outlive(&dropped);
+        }
+        world = world.kill();
+        world.pass(Duration::from_secs(600));
+    }
+    world.end(&kept, Decision::Commit).expect("it is never too late");
+    world.end(&dropped, Decision::Rollback).expect("it is never too late");
+    let world = world.kill();
+    assert_eq!((world.bodies("orders", 2), world.open()), (vec!["kept".to_owned()], vec![]));
 }
 
 #[test]
