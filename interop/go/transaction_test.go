@@ -95,3 +95,27 @@ func TestTransactionsAreDecidedAtOnceOrWhenAsked(t *testing.T) {
 	_ = lives.Shutdown()
 	_ = decided.Shutdown()
 }
+
+// A Go producer knows the brokers of topics that it has sent to, and makes itself known to no others: one that never sent
+// anything is asked by nobody.
+func TestTheProducerThatLivesIsAskedForTheOneThatDied(t *testing.T) {
+	topic := autoTopic(t, newProducer(t))
+	group := name("PG")
+	send := func(p rocketmq.TransactionProducer, body string) {
+		must(p.SendMessageInTransaction(context.Background(), primitive.NewMessage(topic, []byte(body))))
+	}
+	lives, listener := newTransactionProducer(t, group, unknown)
+	send(lives, "rollback of the living")
+	dies, _ := newTransactionProducer(t, group, unknown)
+	send(dies, "commit of the dead")
+	_ = dies.Shutdown()
+	in := &inbox{}
+	start(t, newConsumer(t, name("G")), topic, "*", in)
+	await(t, "the question", func() bool { return listener.wasAskedAbout("commit of the dead") })
+	await(t, "the message", func() bool {
+		in.Lock()
+		defer in.Unlock()
+		return in.bodies["commit of the dead"] == 1
+	})
+	_ = lives.Shutdown()
+}
