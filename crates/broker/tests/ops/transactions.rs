@@ -401,6 +401,54 @@ fn data_of_an_undecided_one_outlives_its_segment() {
     assert_eq!(world.open(), Vec::<u64>::new());
 }
 
+/// The book of a process that goes on knows the place where the data was.
+#[test]
+fn data_that_was_written_again_is_found_without_a_restart() {
+    let world = World::forgetful(|_| {});
+    world.put("orders", 0, &[], "make the topic");
+    let (kept, asked) = (world.half(&[], "kept"), world.half(&[], "asked"));
+    world.outlive(&asked);
+    world.end(&kept, Decision::Commit).expect("committed");
+    assert_eq!(world.bodies("orders", 2), ["kept"]);
+    assert_eq!(world.open(), [asked.start.0]);
+}
+
+/// Retention reads what is open and writes it again; a decision may come in between.
+#[test]
+fn what_is_written_again_after_its_decision_stays_decided() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let halves = [world.half(&[], "committed"), world.half(&[], "rolled back")];
+    world.end(&halves[0], Decision::Commit).expect("committed");
+    world.end(&halves[1], Decision::Rollback).expect("rolled back");
+    let queue = world.store.queue(&TopicName::stored(HALF), QueueId(0)).unwrap();
+    for half in &halves {
+        let raw = world.store.record_at(half.start).unwrap().unwrap();
+        let record = protocol::record::Record::parse(&raw).unwrap();
+        let message = Message {
+            topic: &queue.key().topic,
+            queue: QueueId(0),
+            flag: record.flag(),
+            sys_flag: record.sys_flag(),
+            born_at: record.born_at(),
+            born_host: record.born_host(),
+            store_host: record.store_host(),
+            reconsume: 0,
+            prepared: half.start,
+            body: record.body(),
+            properties: record.properties(),
+        };
+        world.store.append(&[Draft { queue: &queue, message }]).unwrap();
+    }
+    world.steps();
+    assert_eq!(world.open(), Vec::<u64>::new());
+    let world = world.kill();
+    assert_eq!(world.open(), Vec::<u64>::new());
+    assert!(world.end(&halves[0], Decision::Commit).expect("it was").again);
+    assert!(world.end(&halves[1], Decision::Rollback).expect("it was").again);
+    assert_eq!(world.bodies("orders", 2), ["committed"]);
+}
+
 #[test]
 fn an_operators_word_is_kept() {
     let world = World::new();
