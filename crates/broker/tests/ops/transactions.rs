@@ -9,6 +9,7 @@ use broker::ops::transaction::{EndInput, EndRefused, Ended};
 use broker::transaction::{Audit, Decision, Open};
 use expect_test::expect;
 use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::properties::PropertiesOut;
 use protocol::record::Message;
 use store::Draft;
 
@@ -76,6 +77,28 @@ impl World {
             self.store.checkpoint_step(true);
         }
         assert!(self.store.watermarks().start.get() > half.start.0, "its segment is gone");
+    }
+
+    /// Writes a half message again, decided or not.
+    fn write_again(&self, half: &Sent, raw: &[u8]) {
+        let queue = self.store.queue(&TopicName::stored(HALF), QueueId(0)).expect("it is there");
+        let record = protocol::record::Record::parse(raw).expect("a record");
+        let mut properties = PropertiesOut::from_text(record.properties_text());
+        properties.push("TRAN_PREPARED_QUEUE_OFFSET", &half.queue_offset.to_string());
+        let message = Message {
+            topic: &queue.key().topic,
+            queue: QueueId(0),
+            flag: record.flag(),
+            sys_flag: record.sys_flag(),
+            born_at: record.born_at(),
+            born_host: record.born_host(),
+            store_host: record.store_host(),
+            reconsume: 0,
+            prepared: half.start,
+            body: record.body(),
+            properties: properties.as_str().as_bytes(),
+        };
+        self.store.append(&[Draft { queue: &queue, message }]).expect("it is stored");
     }
 
     fn open(&self) -> Vec<u64> {
@@ -421,31 +444,46 @@ fn what_is_written_again_after_its_decision_stays_decided() {
     let halves = [world.half(&[], "committed"), world.half(&[], "rolled back")];
     world.end(&halves[0], Decision::Commit).expect("committed");
     world.end(&halves[1], Decision::Rollback).expect("rolled back");
-    let queue = world.store.queue(&TopicName::stored(HALF), QueueId(0)).unwrap();
-    for half in &halves {
-        let raw = world.store.record_at(half.start).unwrap().unwrap();
-        let record = protocol::record::Record::parse(&raw).unwrap();
-        let message = Message {
-            topic: &queue.key().topic,
-            queue: QueueId(0),
-            flag: record.flag(),
-            sys_flag: record.sys_flag(),
-            born_at: record.born_at(),
-            born_host: record.born_host(),
-            store_host: record.store_host(),
-            reconsume: 0,
-            prepared: half.start,
-            body: record.body(),
-            properties: record.properties(),
-        };
-        world.store.append(&[Draft { queue: &queue, message }]).unwrap();
-    }
+    let raws = halves.each_ref().map(|half| world.store.record_at(half.start).unwrap().unwrap());
+    halves.iter().zip(&raws).for_each(|(half, raw)| world.write_again(half, raw));
     world.steps();
     assert_eq!(world.open(), Vec::<u64>::new());
     let world = world.kill();
     assert_eq!(world.open(), Vec::<u64>::new());
     assert!(world.end(&halves[0], Decision::Commit).expect("it was").again);
     assert!(world.end(&halves[1], Decision::Rollback).expect("it was").again);
+    assert_eq!(world.bodies("orders", 2), ["committed"]);
+}
+
+/// The same, seen by a process that has neither checkpoint nor the segment of the half messages.
+#[test]
+fn a_log_that_begins_behind_a_half_message_knows_its_decision() {
+    let world = World::forgetful(|_| {});
+    world.put("orders", 0, &[], "make the topic");
+    let halves = ["committed", "rolled back", "open"].map(|body| world.half(&[], body));
+    let raws = halves.each_ref().map(|half| world.store.record_at(half.start).unwrap().unwrap());
+    let filler = "x".repeat(64 << 10);
+    let fill = |world: &World| (0..150).for_each(|_| _ = world.put("filler", 0, &[], &filler));
+    fill(&world);
+    world.clock_forward(Duration::from_secs(3000));
+    world.end(&halves[0], Decision::Commit).expect("committed");
+    world.end(&halves[1], Decision::Rollback).expect("rolled back");
+    halves.iter().zip(&raws).for_each(|(half, raw)| world.write_again(half, raw));
+    fill(&world);
+    world.clock_forward(Duration::from_secs(1200));
+    world.put("filler", 0, &[], "young");
+    for _ in 0..8 {
+        world.store.retain_on_demand();
+        world.steps();
+        world.store.checkpoint_step(true);
+    }
+    let start = world.store.watermarks().start.get();
+    let commit = world.records("orders", 2)[0].log;
+    assert!(start > halves[2].start.0 && start < commit, "only the first segment is gone");
+    let views = world.store_config.dir.join("views");
+    let world = world.kill_and(|| std::fs::remove_dir_all(views).expect("they are there"));
+    assert_eq!(world.open(), [halves[2].start.0]);
+    world.end(&halves[2], Decision::Rollback).expect("rolled back");
     assert_eq!(world.bodies("orders", 2), ["committed"]);
 }
 

@@ -93,8 +93,14 @@ impl World {
 
     /// Ends the process without a word and starts it again.
     pub(crate) fn kill(self) -> World {
+        self.kill_and(|| {})
+    }
+
+    /// The same, with something that happens before it is started again.
+    pub(crate) fn kill_and(self, meanwhile: impl FnOnce()) -> World {
         let World { dir, config, store_config, clock, store, broker } = self;
         drop((store, broker));
+        meanwhile();
         let (store, broker) = open(&config, &store_config, &clock);
         World { dir, config, store_config, clock, store, broker }
     }
