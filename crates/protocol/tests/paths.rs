@@ -35,6 +35,11 @@ fn agree(header: &[u8]) {
     let told = |frame: &Frame| {
         let fields: Result<Vec<_>, _> = frame.fields.iter().collect();
         let send = frame.decode::<SendMessageV2>().map_err(|error| error.what);
+        let shown = String::from_utf8_lossy(header);
+        assert!(
+            fields.is_ok() || send.is_err(),
+            "{shown} is read although its fields are unreadable: {send:?}"
+        );
         let head = (frame.code, frame.opaque, frame.flag, frame.version, frame.language);
         Some((head, frame.remark.clone(), fields.ok()?, send))
     };
@@ -56,6 +61,20 @@ fn both_ways_see_the_same_header() {
         assert!(read(header.as_bytes()).is_some(), "{header}");
         agree(header.as_bytes());
         (0..header.len()).for_each(|end| agree(&header.as_bytes()[..end]));
+    }
+}
+
+#[test]
+fn every_byte_in_a_value_is_seen_alike() {
+    for place in [r"orders", r"\u00017F"] {
+        let at = HEADERS[0].find(place).expect("it is there") + 1;
+        for byte in 0..0x80 {
+            for next in b"\"\\/bfnrtu0x" {
+                let mut header = HEADERS[0].as_bytes().to_vec();
+                header.splice(at..at, [byte, *next]);
+                agree(&header);
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! fields and by `fields` to read them.
 //! Invariant: an object that is any different is left to the strict scanner, whatever was read of it before.
 
-use super::scan::{escape, plain_prefix};
+use super::scan::{escape, plain_prefix, undo_escapes};
 use super::{Field, FieldName, Raw, Source, Visit};
 use crate::names::ByteStr;
 use crate::request::DecodeError;
@@ -95,32 +95,15 @@ impl<'a> InOrder<'a> {
     /// The text that begins at `at` with its escapes undone, and the place of the quote behind it.
     pub(super) fn text(&self, at: usize) -> Option<(ByteStr, usize)> {
         let Source::Json(whole) = self.source else { return None };
-        let mut end = at.wrapping_add(plain_prefix(self.text.get(at..)?));
+        let rest = self.text.get(at..)?;
+        let end = at.wrapping_add(plain_prefix(rest));
         if self.byte(end) == Some(b'"') {
             return Some((whole.slice_ref(whole.get(at..end)?), end));
         }
-        let most = memchr::memchr(b'"', self.text.get(end..)?)?.wrapping_add(end).wrapping_sub(at);
-        let mut plain = Vec::with_capacity(most);
-        plain.extend_from_slice(self.text.get(at..end)?);
-        loop {
-            match self.text.get(end..)? {
-                [b'"', ..] => return Some((ByteStr::from(String::from_utf8(plain).ok()?), end)),
-                // the separators of properties are most of all escapes
-                [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', ..] => {
-                    plain.push(digit & 7);
-                    end = end.wrapping_add(6);
-                }
-                from => {
-                    let (found, length) = escape(from).ok()?;
-                    plain.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
-                    end = end.wrapping_add(length);
-                }
-            }
-            let rest = self.text.get(end..)?;
-            let count = plain_prefix(rest);
-            plain.extend_from_slice(rest.get(..count)?);
-            end = end.wrapping_add(count);
-        }
+        let mut plain = Vec::with_capacity(memchr::memchr(b'"', rest)?);
+        let end = at.wrapping_add(undo_escapes(rest, &mut plain)?);
+        let text = String::from_utf8(plain).ok()?;
+        (self.byte(end) == Some(b'"')).then(|| (ByteStr::from(text), end))
     }
 
     /// Says whether nothing is left.
