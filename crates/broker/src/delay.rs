@@ -236,9 +236,7 @@ fn destination(record: &Record<'_>, store: &Store, topics: &Topics) -> Option<(Q
         return None;
     };
     let wanted: u32 = record.property(properties::REAL_QID)?.parse().ok()?;
-    // The topic may have fewer queues by now; a message in a queue that nobody reads would be lost.
-    let queue = QueueId(wanted % topic.read_queues().max(1));
-    let queue = topic.queue(queue, store).ok()?;
+    let queue = topic.queue(topic.still_read(QueueId(wanted)), store).ok()?;
     let mut out = properties::PropertiesOut::default();
     let kept = record.each_property().filter(|(name, _)| *name != properties::DELAY);
     kept.for_each(|(name, value)| out.push(name, value));
@@ -250,19 +248,7 @@ fn deliver(due: &[Due], store: &Store) -> Result<Option<LogOffset>, DeliverError
     let mut drafts = Vec::with_capacity(due.len());
     for Due { queue, properties, record } in due {
         let record = Record::parse(record).map_err(|_| DeliverError::Damaged { at: LogOffset(0) })?;
-        let message = Message {
-            topic: &queue.key().topic,
-            queue: queue.key().queue,
-            flag: record.flag(),
-            sys_flag: record.sys_flag(),
-            born_at: record.born_at(),
-            born_host: record.born_host(),
-            store_host: record.store_host(),
-            reconsume: record.reconsume(),
-            prepared: LogOffset(0),
-            body: record.body(),
-            properties: properties.as_bytes(),
-        };
+        let message = Message::again(&record, &queue.key().topic, queue.key().queue, properties.as_bytes());
         drafts.push(Draft { queue, message });
     }
     if drafts.is_empty() {

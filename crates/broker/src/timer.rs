@@ -180,8 +180,7 @@ fn ready(
 fn real_queue(record: &Record<'_>, store: &Store, topics: &Topics) -> Option<QueueRef> {
     let topic = topics.get(record.property(properties::REAL_TOPIC)?)?;
     let wanted: u32 = record.property(properties::REAL_QID)?.parse().ok()?;
-    // The topic may have fewer queues by now; a message in a queue that nobody reads would be lost.
-    topic.queue(QueueId(wanted % topic.read_queues().max(1)), store).ok()
+    topic.queue(topic.still_read(QueueId(wanted)), store).ok()
 }
 
 /// The queue in which messages wait.
@@ -234,16 +233,7 @@ pub(crate) fn follower<'a>(
     properties: &'a str,
 ) -> Message<'a> {
     Message {
-        topic: &queue.key().topic,
-        queue: queue.key().queue,
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_at: record.born_at(),
-        born_host: record.born_host(),
-        store_host: record.store_host(),
-        reconsume: record.reconsume(),
         prepared: store::origin_mark(at),
-        body: record.body(),
-        properties: properties.as_bytes(),
+        ..Message::again(record, &queue.key().topic, queue.key().queue, properties.as_bytes())
     }
 }

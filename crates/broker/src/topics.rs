@@ -337,6 +337,12 @@ impl Topic {
         u32::try_from(self.config.read_queue_nums).unwrap_or(0)
     }
 
+    /// The queue for a message that was for `wanted` and waited: the topic may have fewer queues by now, and in one that
+    /// nobody reads it would be lost.
+    pub(crate) fn still_read(&self, wanted: QueueId) -> QueueId {
+        QueueId(wanted.0 % self.read_queues().max(1))
+    }
+
     /// How many queues there are to write.
     pub fn write_queues(&self) -> u32 {
         u32::try_from(self.config.write_queue_nums).unwrap_or(0)

@@ -37,6 +37,8 @@ pub const BORN_HOST_V6: i32 = 0x10;
 pub const STORE_HOST_V6: i32 = 0x20;
 /// Bits of the system flag that hold the transaction state.
 pub const TRANSACTION_MASK: i32 = 0xC;
+/// What [`TRANSACTION_MASK`] shows of a message that was committed.
+pub const COMMITTED: i32 = 0x8;
 
 const TOPIC_V1_MAX: usize = 127;
 const SHORT_MAX: usize = i16::MAX as usize;
@@ -63,6 +65,30 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// The text form of the properties.
     pub properties: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// What `record` holds once more, under another place and with other properties. It follows no prepared half.
+    pub fn again(
+        record: &Record<'a>,
+        topic: &'a TopicName,
+        queue: QueueId,
+        properties: &'a [u8],
+    ) -> Message<'a> {
+        Message {
+            topic,
+            queue,
+            flag: record.flag(),
+            sys_flag: record.sys_flag(),
+            born_at: record.born_at(),
+            born_host: record.born_host(),
+            store_host: record.store_host(),
+            reconsume: record.reconsume(),
+            prepared: LogOffset(0),
+            body: record.body(),
+            properties,
+        }
+    }
 }
 
 /// Why bytes are not a record, or a message cannot become one.

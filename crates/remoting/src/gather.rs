@@ -57,7 +57,7 @@ pub(crate) trait Gather: Send {
     fn push(&mut self, frame: Frame, to: ReplyTo, permit: Permit) -> Result<(), Unreadable>;
     /// Whether it should work before it takes another.
     fn is_full(&self) -> bool;
-    /// Works on all that was taken. What has to wait is handed to `park`, the other permits to `leave`.
+    /// Works on all that was taken, and tells what became of each.
     fn work(&mut self, connection: &Connection, now: Timestamp, ended: &mut dyn FnMut(Ended));
 }
 

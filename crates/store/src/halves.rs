@@ -61,8 +61,6 @@ pub(crate) enum Told {
     /// This one was parked.
     Parked(LogOffset),
 }
-
-const COMMITTED: i32 = 0x8;
 const VERSION: u8 = 1;
 const FIXED: usize = 1 + 8 + 8 + 8 + 1 + 8 + 1;
 
@@ -77,7 +75,7 @@ pub(crate) fn told(record: &Record<'_>, at: LogOffset) -> Option<Told> {
             _ => Some(names.map_or_else(|| Told::EndedAt(offsets(record.body())), Told::Ended)),
         },
         CHECK_MAX_TIME_TOPIC => names.map(Told::Parked),
-        _ if record.transaction() == COMMITTED => names.map(Told::Ended),
+        _ if record.transaction() == record::COMMITTED => names.map(Told::Ended),
         _ => None,
     }
 }
@@ -173,17 +171,8 @@ pub(crate) fn again<'a>(
         properties.push(NOTES, NOTES_PARKED);
     }
     record::Message {
-        topic,
-        queue: record.queue(),
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_at: record.born_at(),
-        born_host: record.born_host(),
-        store_host: record.store_host(),
-        reconsume: record.reconsume(),
         prepared: half.id,
-        body: record.body(),
-        properties: properties.as_str().as_bytes(),
+        ..record::Message::again(record, topic, record.queue(), properties.as_str().as_bytes())
     }
 }
 

@@ -123,18 +123,11 @@ impl Broker {
             }
         };
         let properties = copied_properties(&record, more);
+        let key = queue.key();
         let message = Message {
-            topic: &queue.key().topic,
-            queue: queue.key().queue,
-            flag: record.flag(),
-            sys_flag: record.sys_flag(),
-            born_at: record.born_at(),
-            born_host: record.born_host(),
             store_host: input.store_host,
             reconsume: record.reconsume().saturating_add(1),
-            prepared: LogOffset(0),
-            body: record.body(),
-            properties: properties.as_bytes(),
+            ..Message::again(&record, &key.topic, key.queue, properties.as_bytes())
         };
         let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
         let origin = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());

@@ -76,19 +76,7 @@ pub(crate) fn note_key(id: LogOffset) -> String {
 
 /// The copy of a half message that was asked about often enough: the message as it was, in the topic for such.
 pub(crate) fn parked<'a>(half: &Half, record: &Record<'a>, topic: &'a TopicName) -> Message<'a> {
-    Message {
-        topic,
-        queue: QueueId(0),
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_at: record.born_at(),
-        born_host: record.born_host(),
-        store_host: record.store_host(),
-        reconsume: record.reconsume(),
-        prepared: half.id,
-        body: record.body(),
-        properties: record.properties(),
-    }
+    Message { prepared: half.id, ..Message::again(record, topic, QueueId(0), record.properties()) }
 }
 
 /// The record that a producer is asked about: its half message under the topic and queue it is for.
@@ -100,19 +88,7 @@ pub(crate) fn question(half: &Half, record: &Record<'_>, checks: u32) -> Result<
         .for_each(|(name, value)| out.push(name, value));
     out.push(properties::TRANSACTION_CHECK_TIMES, &(checks + 1).to_string());
     let queue = record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
-    let message = Message {
-        topic: &half.topic,
-        queue: QueueId(queue),
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_at: record.born_at(),
-        born_host: record.born_host(),
-        store_host: record.store_host(),
-        reconsume: record.reconsume(),
-        prepared: LogOffset(0),
-        body: record.body(),
-        properties: out.as_str().as_bytes(),
-    };
+    let message = Message::again(record, &half.topic, QueueId(queue), out.as_str().as_bytes());
     let mut bytes = Vec::new();
     record::encode(&message, &mut bytes)?;
     record::patch(&mut bytes, half.id, QueueOffset(half.queue_offset.0), half.stored_at);

@@ -106,17 +106,5 @@ fn properties_of<'a>(record: &Record<'a>) -> Cow<'a, [u8]> {
 
 /// The record at `at` once more, in its place.
 fn again<'a>(record: &Record<'a>, at: LogOffset, topic: &'a TopicName, properties: &'a [u8]) -> Message<'a> {
-    Message {
-        topic,
-        queue: QueueId(0),
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_at: record.born_at(),
-        born_host: record.born_host(),
-        store_host: record.store_host(),
-        reconsume: record.reconsume(),
-        prepared: hop::origin_mark(at),
-        body: record.body(),
-        properties,
-    }
+    Message { prepared: hop::origin_mark(at), ..Message::again(record, topic, QueueId(0), properties) }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::properties;
-use protocol::record::{Message, Record};
+use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
 use store::{Half, QueueRef};
 
@@ -16,9 +16,6 @@ use super::stamp::Said;
 use super::{Place, Planned, SendInput, SendRefused, message};
 use crate::Broker;
 use crate::topics::{Template, Topic, TopicRefused};
-
-/// Set in the system flag of a message that was committed.
-const COMMITTED: i32 = 0x8;
 
 /// What a half message becomes when it is committed.
 pub(crate) struct Onward {
@@ -32,7 +29,7 @@ impl Onward {
     /// The message, which names its half and so is the commit.
     pub(crate) fn message(&self, id: LogOffset) -> Message<'_> {
         let plain = message(&self.input, &self.queue, &self.input.body, &self.properties);
-        Message { sys_flag: plain.sys_flag | COMMITTED, prepared: id, ..plain }
+        Message { sys_flag: plain.sys_flag | record::COMMITTED, prepared: id, ..plain }
     }
 }
 
@@ -103,8 +100,7 @@ impl Broker {
             record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
         let input = SendInput {
             template: Template::default(),
-            // The topic may have fewer queues by now; a message in a queue that nobody reads would be lost.
-            queue: Some(QueueId(wanted % topic.read_queues().max(1))),
+            queue: Some(topic.still_read(QueueId(wanted))),
             topic: name,
             flag: record.flag(),
             sys_flag: record.sys_flag(),
