@@ -61,8 +61,9 @@ stdx::config! {
         segment_size: ByteSize = ByteSize::gib(1), "mappedFileSizeCommitLog", restart, Range::Between(8 << 20, (2 << 30) - 1);
         /// How many stages of 4.25 MiB there are at most; more take longer bursts, and memory.
         stages_max: usize = 16, "", restart, Range::AtLeast(2);
-        /// How much of the latest log stays in the system's page cache, for consumers that lag; what is older is read from
-        /// the device. More is not faster to write: memory that is used again costs less than fresh memory.
+        /// How much of the latest log stays in the system's page cache while a consumer reads behind the stages; what is
+        /// older is read from the device. While nobody does, large writes go past the page cache. More is not faster to
+        /// write: memory that is used again costs less than fresh memory.
         page_cache: ByteSize = ByteSize::gib(1), "", restart, Range::AtLeast(64 << 20);
         /// How often the log is flushed to the device when nobody waits for it.
         flush_interval: Duration = Duration::from_millis(500), "flushIntervalCommitLog", restart, Range::AtLeast(1);

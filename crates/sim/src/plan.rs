@@ -123,8 +123,8 @@ impl Plan {
             cold: rng.chance(2),
             parks: rng.chance(2),
             stage_size: 4096 << rng.below(2),
-            segment_size: 12_000 << rng.below(3),
-            stages_max: 3 + rng.below(3) as usize,
+            segment_size: 12_288 << rng.below(3),
+            stages_max: 2 + rng.below(3) as usize,
         }
     }
 
@@ -134,6 +134,7 @@ impl Plan {
         config.max_message = 1024;
         config.stage_size = self.stage_size;
         config.segment_size = self.segment_size;
+        (config.direct_min, config.page_cache) = (4096, 8192);
         config.stages_max = self.stages_max;
         config.durability = self.durability;
         config.arena = ArenaShape { top_class: 8, first_blocks: 1, max_blocks: 4 };

@@ -31,8 +31,12 @@ pub struct StoreConfig {
     pub stage_size: usize,
     /// How many stages there are at most, leases of slow readers not counted.
     pub stages_max: usize,
-    /// How much of the latest log the system keeps in memory for readers; what is older may come from the device.
+    /// How much of the latest log the system keeps in memory while somebody reads behind the stages; what is older may
+    /// come from the device.
     pub page_cache: u64,
+    /// So many bytes, or more, go from a stage to the device without a copy in the system's memory, unless somebody
+    /// reads behind the stages.
+    pub direct_min: u64,
     /// What an acknowledgement promises.
     pub durability: Durability,
     /// How often written data is flushed when nobody waits for it.
@@ -84,6 +88,7 @@ impl StoreConfig {
             stage_size: DEFAULT_STAGE,
             stages_max: 16,
             page_cache: 1 << 30,
+            direct_min: 64 << 10,
             durability: Durability::Memory,
             flush_interval: Duration::from_millis(500),
             max_message: caps::MAX_MESSAGE,

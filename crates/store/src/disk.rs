@@ -21,6 +21,9 @@ pub mod sim;
 pub use file::FileDisk;
 pub use memory::{Region, Tape, TapeWriter};
 
+/// Places, lengths and memory of direct writes are multiples of it.
+pub const DIRECT_ALIGN: usize = 4096;
+
 /// How [`Disk::open`] treats a file that is there or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -101,6 +104,8 @@ pub trait DiskFile: Send + Sync + Debug {
     fn read_cached_at(&self, out: &mut [u8], at: u64) -> io::Result<usize>;
     /// Writes all of `data`.
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()>;
+    /// As `write_at`, past the system's memory where the file system can. All of [`DIRECT_ALIGN`].
+    fn write_direct_at(&self, data: &[u8], at: u64) -> io::Result<()>;
     /// Makes all written bytes, the length and what was stored through regions of this file lasting.
     fn sync_data(&self) -> io::Result<()>;
     /// Asks the device to begin with these bytes; promises nothing.
@@ -122,6 +127,11 @@ pub trait DiskFile: Send + Sync + Debug {
     fn next_data(&self, at: u64) -> io::Result<Option<u64>>;
     /// Maps `len` bytes at `at` (a multiple of 4096) of the file, which must already be allocated that far.
     fn map(&self, at: u64, len: usize) -> io::Result<Region>;
+}
+
+fn assert_direct(data: &[u8], at: u64) {
+    let aligned = data.as_ptr().addr() | data.len() | at as usize;
+    assert!(aligned.is_multiple_of(DIRECT_ALIGN), "{} bytes at {at} are not whole blocks", data.len());
 }
 
 /// Reads exactly `out.len()` bytes or says that the file ended.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads the log behind the gate and applies it to the views. Driven by the broker's dispatch loop, which then
 //! tells waiting consumers. Nothing else makes a message visible.
-//! Invariants: every record is applied once, in log order, and never past the gate; its place, its checksum and
-//! (by the views) its queue offset are checked again.
+//! Invariants: every record is applied once, in log order, and never past the gate; its place, (by the views) its queue
+//! offset and, when it comes from a file, its checksum are checked again. In a stage it is as this process put it
+//! there.
 
 use std::io;
 
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use protocol::names::LogOffset;
 use protocol::record::{self, Record, Scan};
 
-use crate::log::Log;
+use crate::log::{Log, Part};
 use crate::views::{Arrival, ViewError, Views};
 use crate::watermarks::Watermarks;
 
@@ -43,14 +44,14 @@ impl Dispatch {
     ) -> (usize, Option<Stuck>) {
         let _running = self.running.lock();
         let gate = marks.gate.get();
-        let mut run = Run { views, at: marks.dispatched.get(), left: max, arrivals };
+        let mut run = Run { views, at: marks.dispatched.get(), left: max, is_from_file: false, arrivals };
         let mut most = CHUNK;
         let mut stuck = None;
         while run.at < gate && run.left > 0 && stuck.is_none() {
             let before = run.at;
             stuck = match log.some(run.at, gate, most) {
                 // What is cut off at the end of a read comes whole with the next one.
-                Ok(bytes) => run.apply_all(&bytes, bytes.len() == most && most < record::MAX_LEN).err(),
+                Ok(part) => run.apply_all(&part, part.bytes.len() == most && most < record::MAX_LEN).err(),
                 Err(e) => Some(Stuck::Broken(e.to_string())),
             };
             most = if run.at == before { most * 4 } else { CHUNK };
@@ -66,12 +67,15 @@ struct Run<'a> {
     /// Everything below is applied.
     at: u64,
     left: usize,
+    /// What is applied was read from a file.
+    is_from_file: bool,
     arrivals: &'a mut Vec<Arrival>,
 }
 
 impl Run<'_> {
-    fn apply_all(&mut self, bytes: &[u8], may_be_cut: bool) -> Result<(), Stuck> {
-        let mut rest = bytes;
+    fn apply_all(&mut self, part: &Part, may_be_cut: bool) -> Result<(), Stuck> {
+        self.is_from_file = part.is_from_file;
+        let mut rest = &part.bytes[..];
         while !rest.is_empty() && self.left > 0 {
             match record::scan(rest) {
                 Scan::Record(record) => {
@@ -94,7 +98,8 @@ impl Run<'_> {
     }
 
     fn apply(&mut self, record: &Record<'_>) -> Result<(), Stuck> {
-        check(record, self.at).map_err(Stuck::Broken)?;
+        let checked = if self.is_from_file { check(record, self.at) } else { check_place(record, self.at) };
+        checked.map_err(Stuck::Broken)?;
         self.views.apply(record, LogOffset(self.at), Some(self.arrivals)).map_err(|e| match e {
             ViewError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Stuck::Full(source.to_string())
@@ -108,10 +113,15 @@ impl Run<'_> {
     }
 }
 
-/// Says whether `record` is the one that belongs at `at`.
-pub(crate) fn check(record: &Record<'_>, at: u64) -> Result<(), String> {
-    if record.log_offset().0 != at {
-        return Err(format!("the record at {at} belongs at {}", record.log_offset()));
+fn check_place(record: &Record<'_>, at: u64) -> Result<(), String> {
+    if record.log_offset().0 == at {
+        return Ok(());
     }
+    Err(format!("the record at {at} belongs at {}", record.log_offset()))
+}
+
+/// Says whether `record` is the one that belongs at `at`, whole.
+pub(crate) fn check(record: &Record<'_>, at: u64) -> Result<(), String> {
+    check_place(record, at)?;
     record.verify_crc().map_err(|e| format!("the record at {at} is damaged: {e}"))
 }

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::names::LogOffset;
 use protocol::record;
 
-use crate::disk::Disk;
+use crate::disk::{DIRECT_ALIGN, Disk};
 use crate::error::ReadError;
 use crate::segment::{OpenFiles, Segment};
 use crate::stage::{Stage, Stages};
@@ -46,6 +46,10 @@ pub(crate) struct Log {
     ready_end: AtomicU64,
     /// One maker of segments at a time.
     making: Mutex<()>,
+    /// Fewer bytes are not worth a wait for the device.
+    direct_min: u64,
+    /// How often a reader of a queue was behind what the stages hold.
+    lagging: AtomicU64,
 }
 
 impl Log {
@@ -55,6 +59,7 @@ impl Log {
         dir: &Path,
         segments: Vec<Segment>,
         segment_size: u64,
+        direct_min: u64,
         stages: Stages,
     ) -> Log {
         for pair in segments.windows(2) {
@@ -68,7 +73,14 @@ impl Log {
             segment_size,
             ready_end: AtomicU64::new(ready_end),
             making: Mutex::new(()),
+            direct_min,
+            lagging: AtomicU64::new(0),
         }
+    }
+
+    /// How often a reader of a queue was behind what the stages hold.
+    pub(crate) fn lagging(&self) -> u64 {
+        self.lagging.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stages(&self) -> &Stages {
@@ -138,6 +150,24 @@ impl Log {
         self.files.get(&segment)?.write_at(data, at - segment.base)
     }
 
+    /// Writes the whole blocks of drained bytes past the system's memory and, if there are any, the bytes in front of them;
+    /// returns where they end. `None`, and nothing done, when that is not worth it or not possible.
+    pub(crate) fn write_direct(&self, data: &[u8], at: u64) -> io::Result<Option<u64>> {
+        let segment = self.segment(at).expect("room was taken before the bytes were appended");
+        let block = DIRECT_ALIGN as u64;
+        let (from, to) = (at.next_multiple_of(block), (at + data.len() as u64) / block * block);
+        if to < from + self.direct_min || !segment.base.is_multiple_of(block) {
+            return Ok(None);
+        }
+        let (front, rest) = data.split_at((from - at) as usize);
+        let file = self.files.get(&segment)?;
+        if !front.is_empty() {
+            file.write_at(front, at - segment.base)?;
+        }
+        file.write_direct_at(&rest[..(to - from) as usize], from - segment.base)?;
+        Ok(Some(to))
+    }
+
     /// Asks the device to begin with what was written.
     pub(crate) fn start_writeback(&self, from: u64, to: u64) -> io::Result<()> {
         let Some(segment) = self.segment(from) else { return Ok(()) };
@@ -168,16 +198,18 @@ impl Log {
 
     /// Some bytes of `from..to`, at least one, as many as are at hand without a copy or fit one read.
     /// A stage gives whole records; a file may end in the middle of one, then ask again with a larger `most`.
-    pub(crate) fn some(&self, from: u64, to: u64, most: usize) -> Result<Bytes, ReadError> {
+    pub(crate) fn some(&self, from: u64, to: u64, most: usize) -> Result<Part, ReadError> {
         let stage = self.stages.from(from);
         if let Some(stage) = &stage
             && stage.base() <= from
         {
-            return Ok(stage.tape().lease(stage.at(from)..stage.at(to.min(stage.limit()))));
+            let bytes = stage.tape().lease(stage.at(from)..stage.at(to.min(stage.limit())));
+            return Ok(Part { bytes, is_from_file: false });
         }
         let (segment, to) = self.in_file(from, to, stage)?;
         let len = (to - from).min(most as u64) as usize;
-        self.read_file(&segment, from, len, Access::Device)
+        let bytes = self.read_file(&segment, from, len, Access::Device)?;
+        Ok(Part { bytes, is_from_file: true })
     }
 
     /// The segment that holds `from`, and up to where its file has the log. What lies in front of the first stage in
@@ -199,6 +231,14 @@ impl Log {
     /// Bytes from `from` up to `to` or to the next place where memory and files meet, at least one. When `from`
     /// and `to` are the ends of records, so is the end of what is returned.
     pub(crate) fn part(&self, from: u64, to: u64, access: Access) -> Result<Part, ReadError> {
+        let part = self.piece(from, to, access);
+        if part.as_ref().map_or(true, |part| part.is_from_file) {
+            self.lagging.fetch_add(1, Ordering::Relaxed);
+        }
+        part
+    }
+
+    fn piece(&self, from: u64, to: u64, access: Access) -> Result<Part, ReadError> {
         let stage = self.stages.from(from);
         if let Some(stage) = &stage
             && stage.base() <= from
@@ -219,7 +259,7 @@ impl Log {
 
     /// Exactly `from..from + len`, which is one record.
     pub(crate) fn slice(&self, from: u64, len: usize, access: Access) -> Result<Bytes, ReadError> {
-        match self.part(from, from + len as u64, access)?.bytes {
+        match self.piece(from, from + len as u64, access)?.bytes {
             bytes if bytes.len() == len => Ok(bytes),
             bytes => Err(damaged(from, format!("{} of {len} bytes are there", bytes.len()))),
         }

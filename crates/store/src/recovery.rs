@@ -119,7 +119,7 @@ impl Ground<'_> {
                 continue;
             };
             let from = stage.drained();
-            let bytes = &stage.tape().bytes()[stage.at(from)..];
+            let bytes = stage.bytes_from(from);
             if !bytes.is_empty() {
                 self.files.get(&segment)?.write_at(bytes, from - segment.base)?;
             }

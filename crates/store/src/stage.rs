@@ -15,10 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{Disk, Tape, TapeWriter};
+use crate::disk::{DIRECT_ALIGN, Disk, Tape, TapeWriter};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"KIRSTG01");
+const MAGIC: u64 = u64::from_le_bytes(*b"KIRSTG02");
 const NO_BASE: u64 = u64::MAX;
+
+/// Tape and segment have the same bytes at the same place of a block, so that whole blocks can go to the device as they are.
+const BLOCK: u64 = DIRECT_ALIGN as u64;
 
 const WORD_MAGIC: usize = 1;
 const WORD_BASE: usize = 2;
@@ -46,18 +49,29 @@ impl Stage {
         self.base
     }
 
+    /// The log offset of the first place on the tape, below `base`: the same block of the segment as on the tape.
+    fn origin(&self) -> u64 {
+        self.base - self.base % BLOCK
+    }
+
     /// One past its last byte that may be read.
     pub(crate) fn limit(&self) -> u64 {
-        self.base + self.tape.published() as u64
+        // What lies in front of the base is published with it, unless the process died between.
+        self.base.max(self.origin() + self.tape.published() as u64)
     }
 
     pub(crate) fn tape(&self) -> &Tape {
         &self.tape
     }
 
+    /// The bytes from `from` on, none when the stage ends there.
+    pub(crate) fn bytes_from(&self, from: u64) -> &[u8] {
+        self.tape.bytes().get(self.at(from)..).unwrap_or_default()
+    }
+
     /// Turns a log offset into a place on the tape.
     pub(crate) fn at(&self, offset: u64) -> usize {
-        usize::try_from(offset - self.base).expect("a stage is smaller than memory")
+        usize::try_from(offset - self.origin()).expect("a stage is smaller than memory")
     }
 
     /// Notes for the next process that bytes below `to` are in the log's files.
@@ -131,7 +145,9 @@ impl Stages {
         let spare = self.pool.lock().spares.pop()?;
         spare.tape.set_word(WORD_DRAINED, base);
         spare.tape.set_word(WORD_BASE, base);
-        let writer = spare.tape.writer().expect("a spare tape has no writer yet");
+        let mut writer = spare.tape.writer().expect("a spare tape has no writer yet");
+        writer.write(&[0; BLOCK as usize][..(base % BLOCK) as usize]);
+        writer.publish();
         let stage = Arc::new(Stage { base, number: spare.number, tape: spare.tape });
         let mut live = self.live.write();
         assert!(live.back().is_none_or(|last| last.limit() <= base), "stages are in log order");
@@ -183,7 +199,7 @@ impl Stages {
             (pool.next_number, pool.made)
         };
         let path = self.dir.join(file_name(number));
-        let tape = match self.disk.create_tape(&path, self.capacity) {
+        let tape = match self.disk.create_tape(&path, self.capacity + BLOCK as usize) {
             Err(e) if e.kind() == io::ErrorKind::StorageFull && made >= 2 => {
                 let _ = self.disk.remove(&path);
                 self.pool.lock().max = made;
@@ -337,7 +353,7 @@ mod tests {
             let (mut writer, stage) = stages.next(base).unwrap();
             writer.write(&[round; 100]);
             writer.publish();
-            held.push(stage.tape().lease(0..100));
+            held.push(stage.tape().lease(stage.at(base)..stage.at(base + 100)));
             base = stage.limit();
         }
         assert!(!stages.prepare(base).unwrap(), "twice the pool is held by readers");

@@ -304,6 +304,7 @@ fn many_threads_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = store::StoreConfig::new(dir.path());
     (config.stage_size, config.max_message, config.segment_size) = (64 << 10, 8 << 10, 1 << 20);
+    config.direct_min = 16 << 10;
     config.stage_dir = Some(dir.path().join("memory"));
     let store = store::Store::open(config, FileDisk.shared(), SystemClock::new()).unwrap();
     let store = std::sync::Arc::new(store);

@@ -75,7 +75,7 @@ fn a_full_disk_refuses_with_its_reason_and_resumes_by_itself() {
     let store = open(&disk, config).unwrap();
     append(&store, "t", 0, b"first").unwrap();
     run(&store);
-    disk.set_capacity(disk.used() + 10_000);
+    disk.set_capacity(disk.used() + SEGMENT);
     let mut sent = 1;
     let why = loop {
         match append(&store, "t", 0, &[7; 500]) {
@@ -131,7 +131,7 @@ fn above_its_mark_the_disk_takes_nothing_and_old_segments_go() {
     }
     assert!(removed > 0);
     let start = store.watermarks().start.get();
-    assert_eq!(start, removed * 10_000);
+    assert_eq!(start, removed * SEGMENT);
     append(&store, "t", 0, b"x").unwrap();
     run(&store);
     let queue = store.find_queue("t", QueueId(0)).unwrap();

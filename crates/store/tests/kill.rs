@@ -21,6 +21,7 @@ const DISK_VAR: &str = "KIRUNA_KILL_TEST_DISK";
 fn config(dir: &Path, durability: Durability) -> StoreConfig {
     let mut config = StoreConfig::new(dir);
     (config.stage_size, config.max_message, config.segment_size) = (64 << 10, 8 << 10, 1 << 20);
+    config.direct_min = 16 << 10;
     config.durability = durability;
     config.stage_dir = Some(dir.join("memory"));
     config.checkpoint_interval = Duration::from_millis(50);

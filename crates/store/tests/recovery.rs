@@ -30,7 +30,7 @@ fn forget_views(disk: &SimDisk) {
 }
 
 fn damage(disk: &SimDisk, at: u64, change: impl FnOnce(&mut [u8])) {
-    let base = at / 10_000 * 10_000;
+    let base = at / SEGMENT * SEGMENT;
     disk.damage(&log_file(base), |bytes| change(&mut bytes[(at - base) as usize..])).unwrap();
 }
 
@@ -122,7 +122,7 @@ fn every_cut_of_the_last_segment_leaves_what_is_whole() {
     let disk = SimDisk::new(1);
     let starts = written(&disk);
     let end = *starts.last().unwrap();
-    let base = end / 10_000 * 10_000;
+    let base = end / SEGMENT * SEGMENT;
     for len in (0..end - base).step_by(97) {
         let disk = disk.kill();
         forget_views(&disk);
@@ -177,9 +177,10 @@ fn a_lost_segment_is_a_hole() {
     let disk = SimDisk::new(1);
     let starts = written(&disk);
     forget_views(&disk);
-    disk.remove(&log_file(10_000)).unwrap();
+    disk.remove(&log_file(SEGMENT)).unwrap();
     let (found, opened, next) = offsets(&disk);
-    let expected: Vec<u64> = (0..40).filter(|n| !(10_000..20_000).contains(&starts[*n as usize])).collect();
+    let expected: Vec<u64> =
+        (0..40).filter(|n| !(SEGMENT..2 * SEGMENT).contains(&starts[*n as usize])).collect();
     assert_eq!((found, next), (expected, 40));
     assert_eq!(opened.damaged.len(), 1);
 }
@@ -191,9 +192,9 @@ fn garbage_behind_the_end_never_becomes_a_record() {
     let end = *starts.last().unwrap();
     forget_views(&disk);
     // A whole record that claims to belong where it does not.
-    let base = end / 10_000 * 10_000;
+    let base = end / SEGMENT * SEGMENT;
     disk.damage(&log_file(base), |bytes| {
-        let (from, to) = ((starts[38] - base) as usize, (end - base) as usize);
+        let (from, to) = ((starts[39] - base) as usize, (end - base) as usize);
         let copy = bytes[from..to].to_vec();
         bytes[to + 100..to + 100 + copy.len()].copy_from_slice(&copy);
     })

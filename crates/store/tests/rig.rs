@@ -17,8 +17,8 @@ use protocol::record::{Message, Record, iterate};
 use stdx::{Clock, Timestamp};
 use store::disk::Disk;
 use store::{
-    AppendError, Appended, ArenaShape, Draft, Durability, OpenError, Read, ReadLimit, Settled, Store,
-    StoreConfig,
+    AppendError, Appended, ArenaShape, Draft, Durability, OpenError, QueueRef, Read, ReadError, ReadLimit,
+    Settled, Store, StoreConfig,
 };
 
 /// A clock that moves when it is told to. It never wakes anyone: tests poll again.
@@ -45,6 +45,8 @@ impl Clock for StillClock {
 }
 
 pub(crate) const DIR: &str = "/data";
+/// Whole blocks, so that some of the log is written past the system's memory.
+pub(crate) const SEGMENT: u64 = 8192;
 
 /// Small enough that a few messages fill a stage, and a few stages a segment.
 pub(crate) fn small(durability: Durability) -> StoreConfig {
@@ -52,7 +54,8 @@ pub(crate) fn small(durability: Durability) -> StoreConfig {
     config.stage_dir = Some("/memory".into());
     config.max_message = 1024;
     config.stage_size = 4096;
-    config.segment_size = 10_000;
+    config.segment_size = SEGMENT;
+    (config.direct_min, config.page_cache) = (4096, 8192);
     config.stages_max = 3;
     config.durability = durability;
     config.arena = ArenaShape { top_class: 8, first_blocks: 1, max_blocks: 4 };
@@ -154,7 +157,25 @@ pub(crate) fn settled(store: &Store, end: LogOffset) -> Option<Settled> {
 pub(crate) fn read_from(store: &Arc<Store>, name: &str, queue: u32, from: u64, filter: &Filter) -> Read {
     let limit = ReadLimit { messages: 32, bytes: 1 << 20 };
     let handle = store.queue(&topic(name), QueueId(queue)).unwrap();
-    store.read(&handle, QueueOffset(from), limit, filter).unwrap()
+    read(store, &handle, QueueOffset(from), limit, filter)
+}
+
+/// Reads at once or, when the device has to be asked, as the broker does.
+fn read(store: &Arc<Store>, queue: &QueueRef, from: QueueOffset, limit: ReadLimit, filter: &Filter) -> Read {
+    match store.read(queue, from, limit, filter) {
+        Err(ReadError::Cold) => {
+            let mut answer = pin!(store.read_cold(queue, from, limit, filter));
+            loop {
+                store.reader_step();
+                if let Poll::Ready(found) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    return found.unwrap();
+                }
+                // The store's own threads have it.
+                std::thread::yield_now();
+            }
+        }
+        found => found.unwrap(),
+    }
 }
 
 /// All messages of a queue as (queue offset, body), in order.
@@ -164,7 +185,7 @@ pub(crate) fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, 
     let mut all = Vec::new();
     let mut at = handle.first();
     loop {
-        match store.read(&handle, at, limit, &Filter::All).unwrap() {
+        match read(store, &handle, at, limit, &Filter::All) {
             Read::Found(batch) => {
                 let before = all.len();
                 batch.slices.iter().for_each(|slice| all.extend(bodies(slice)));

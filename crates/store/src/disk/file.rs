@@ -7,17 +7,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::disk::memory::{Backing, Memory, TAPE_HEADER};
-use crate::disk::{DirEntry, DirLock, Disk, DiskFile, OpenMode, Region, Space, Tape};
+use crate::disk::{DirEntry, DirLock, Disk, DiskFile, OpenMode, Region, Space, Tape, assert_direct};
 
 /// The file systems of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +25,7 @@ pub struct FileDisk;
 
 impl Disk for FileDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(OpenFile { file: open(path, mode)?, path: path.to_owned() }))
+        Ok(Arc::new(OpenFile { file: open(path, mode)?, direct: OnceLock::new(), path: path.to_owned() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -182,12 +182,19 @@ fn at(path: &Path, error: io::Error) -> io::Error {
 #[derive(Debug)]
 struct OpenFile {
     file: File,
+    /// The same file, for writes past the system's memory; `None` where it cannot be had.
+    direct: OnceLock<Option<File>>,
     path: PathBuf,
 }
 
 impl OpenFile {
     fn named<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|e| at(&self.path, e))
+    }
+
+    fn direct(&self) -> Option<&File> {
+        let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path).ok();
+        self.direct.get_or_init(open).as_ref()
     }
 
     fn read_full(
@@ -227,6 +234,19 @@ impl DiskFile for OpenFile {
 
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
         self.named(self.file.write_all_at(data, at))
+    }
+
+    fn write_direct_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+        assert_direct(data, at);
+        let written = match self.direct().map(|file| file.write_at(data, at)) {
+            Some(Ok(written)) => written,
+            // A device with larger blocks, or a file system that has no such writes.
+            Some(Err(e)) if e.kind() == io::ErrorKind::InvalidInput => 0,
+            Some(Err(e)) if e.kind() == io::ErrorKind::Interrupted => 0,
+            Some(Err(e)) => return self.named(Err(e)),
+            None => 0,
+        };
+        self.write_at(&data[written..], at + written as u64)
     }
 
     fn sync_data(&self) -> io::Result<()> {

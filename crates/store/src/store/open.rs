@@ -50,7 +50,14 @@ impl Store {
         let log_dir = dir.join(LOG_DIR);
         let stages =
             Stages::new(disk.clone(), home.dir.clone(), home.owner, config.stage_size, config.stages_max);
-        let log = Log::new(disk.clone(), &log_dir, recovered.segments, config.segment_size, stages);
+        let log = Log::new(
+            disk.clone(),
+            &log_dir,
+            recovered.segments,
+            config.segment_size,
+            config.direct_min,
+            stages,
+        );
         let opened = recovered.opened;
         let (start, end) = (opened.start.0, opened.end.0);
         log.make_ready(end).map_err(OpenError::io("taking room for the log"))?;

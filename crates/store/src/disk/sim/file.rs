@@ -9,7 +9,7 @@ use stdx::Rng;
 
 use super::memory::SimMemory;
 use super::{SimDisk, State, SyncFault};
-use crate::disk::{DiskFile, Region};
+use crate::disk::{DiskFile, Region, assert_direct};
 
 /// What a disk writes at once or not at all.
 const SECTOR: usize = 512;
@@ -205,6 +205,11 @@ impl DiskFile for SimFile {
             state.files[id].write(at, &data[..part]);
             state.alive()
         })
+    }
+
+    fn write_direct_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+        assert_direct(data, at);
+        self.write_at(data, at)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -14,8 +14,12 @@ use crate::disk::memory::{Backing, Memory};
 #[derive(Clone)]
 pub(super) struct SimMemory(Arc<Words>);
 
+/// As a mapping, it begins with a page.
+#[repr(align(4096))]
+struct Block(#[expect(dead_code, reason = "reached by its address")] UnsafeCell<[u8; 4096]>);
+
 struct Words {
-    words: Box<[UnsafeCell<u64>]>,
+    blocks: Box<[Block]>,
     len: usize,
     world: Weak<World>,
     /// Something was stored since the disk last looked.
@@ -39,9 +43,9 @@ impl Backing for Words {
 
 impl SimMemory {
     pub(super) fn new(disk: &SimDisk, bytes: &[u8]) -> SimMemory {
-        let words = (0..bytes.len().div_ceil(8)).map(|_| UnsafeCell::new(0)).collect();
+        let blocks = (0..bytes.len().div_ceil(4096)).map(|_| Block(UnsafeCell::new([0; 4096]))).collect();
         let memory = SimMemory(Arc::new(Words {
-            words,
+            blocks,
             len: bytes.len(),
             world: Arc::downgrade(&disk.0),
             changed: AtomicBool::new(false),
@@ -55,12 +59,12 @@ impl SimMemory {
     }
 
     fn base(&self) -> NonNull<u8> {
-        NonNull::new(self.0.words.as_ptr().cast_mut().cast()).expect("a box is not at address zero")
+        NonNull::new(self.0.blocks.as_ptr().cast_mut().cast()).expect("a box is not at address zero")
     }
 
     /// The memory as the store uses it.
     pub(super) fn shared(&self) -> Memory {
-        // SAFETY: the words live in the backing and are eight bytes aligned; only the disk reaches them besides.
+        // SAFETY: the words live in the backing and are page aligned; only the disk reaches them besides.
         unsafe { Memory::new(self.base(), self.0.len, self.0.clone(), true) }
     }
 
