@@ -5,6 +5,7 @@
 //! Invariants: an entry is in memory or in exactly one run, and leaves memory only once its run is in a lasting
 //! checkpoint; look-ups go from the newest entry to the oldest.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,11 @@ pub(crate) mod run;
 use run::Run;
 
 const BLOCK: usize = 4096;
+/// Blocks that are kept for new use. They and `scratch` are needed again at the next seal: memory that is given back and
+/// taken again costs more than the index itself.
+const SPARE: usize = 96;
+/// Entries whose room is kept.
+const SCRATCH: usize = SPARE * BLOCK;
 
 /// One key of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,13 +57,17 @@ pub(crate) struct Keys {
     recent: Mutex<Recent>,
     /// Oldest first.
     runs: RwLock<Vec<Arc<Run>>>,
+    /// Room for the entries of the next run.
+    scratch: Mutex<Vec<KeyEntry>>,
 }
 
 #[derive(Default)]
 struct Recent {
-    /// Full blocks, oldest first, behind `dropped` entries that are in runs.
-    blocks: Vec<Arc<Vec<KeyEntry>>>,
+    /// Full blocks, oldest first; the first may lack what is in a run already.
+    blocks: VecDeque<Arc<Vec<KeyEntry>>>,
     open: Vec<KeyEntry>,
+    /// Empty blocks.
+    spare: Vec<Vec<KeyEntry>>,
     /// Entries that the checkpoint in work has.
     saved: usize,
 }
@@ -73,7 +83,13 @@ pub(crate) struct KeysImage {
 
 impl Keys {
     pub(crate) fn new(dir: &Path, disk: &Arc<dyn Disk>) -> Keys {
-        Keys { dir: dir.to_path_buf(), disk: disk.clone(), recent: Mutex::default(), runs: RwLock::default() }
+        Keys {
+            dir: dir.to_path_buf(),
+            disk: disk.clone(),
+            recent: Mutex::default(),
+            runs: RwLock::default(),
+            scratch: Mutex::default(),
+        }
     }
 
     /// Adds the keys of one record, which lies behind all before.
@@ -128,9 +144,11 @@ impl Keys {
     pub(crate) fn image(&self, full: bool, seal_at: usize) -> KeysImage {
         let mut recent = self.recent.lock();
         let from = if full || recent.len() >= seal_at { 0 } else { recent.saved };
-        let entries = recent.since(from);
+        let is_sealed = recent.len() >= seal_at && recent.len() > from;
+        let mut entries = if is_sealed { std::mem::take(&mut *self.scratch.lock()) } else { Vec::new() };
+        recent.since(from, &mut entries);
         recent.saved = recent.len();
-        if recent.len() >= seal_at && !entries.is_empty() {
+        if is_sealed {
             KeysImage { sealed: Some(entries), entries: Vec::new() }
         } else {
             KeysImage { sealed: None, entries }
@@ -138,8 +156,13 @@ impl Keys {
     }
 
     /// Writes the run of an image; look-ups use it after [`Keys::adopt`].
-    pub(crate) fn seal(&self, id: u64, entries: Vec<KeyEntry>) -> Result<Run, ViewError> {
-        Run::create(&self.dir, &self.disk, id, entries)
+    pub(crate) fn seal(&self, id: u64, mut entries: Vec<KeyEntry>) -> Result<Run, ViewError> {
+        let run = Run::create(&self.dir, &self.disk, id, &mut entries)?;
+        if entries.capacity() <= SCRATCH {
+            entries.clear();
+            *self.scratch.lock() = entries;
+        }
+        Ok(run)
     }
 
     /// Replaces the oldest `count` entries in memory by the run made of them.
@@ -171,8 +194,9 @@ impl Keys {
     pub(crate) fn each_once(&self, visit: &mut dyn FnMut(KeyEntry)) -> Result<(), ViewError> {
         let (runs, mut entries) = {
             let runs = self.runs.read();
-            let recent = self.recent.lock();
-            (runs.clone(), recent.since(0))
+            let mut entries = Vec::new();
+            self.recent.lock().since(0, &mut entries);
+            (runs.clone(), entries)
         };
         entries.sort_unstable();
         entries.dedup();
@@ -189,29 +213,71 @@ impl Recent {
     fn extend(&mut self, entries: impl Iterator<Item = KeyEntry>) {
         for entry in entries {
             if self.open.len() == BLOCK {
-                self.blocks.push(Arc::new(std::mem::take(&mut self.open)));
+                let block = self.spare.pop().unwrap_or_default();
+                self.blocks.push_back(Arc::new(std::mem::replace(&mut self.open, block)));
                 self.open.reserve_exact(BLOCK);
             }
             self.open.push(entry);
         }
     }
 
-    fn since(&self, from: usize) -> Vec<KeyEntry> {
+    /// Appends all but the oldest `from` entries to `out`.
+    fn since(&self, from: usize, out: &mut Vec<KeyEntry>) {
         let mut skip = from;
-        let mut out = Vec::with_capacity(self.len() - from);
+        out.reserve(self.len() - from);
         for block in self.blocks.iter().map(|block| block.as_slice()).chain([self.open.as_slice()]) {
             let skipped = skip.min(block.len());
             out.extend_from_slice(&block[skipped..]);
             skip -= skipped;
         }
-        out
     }
 
     fn drop_oldest(&mut self, count: usize) {
-        let kept = self.since(count);
         self.saved = self.saved.checked_sub(count).expect("only saved entries are sealed");
-        self.blocks.clear();
-        self.open.clear();
-        self.extend(kept.into_iter());
+        let mut left = count;
+        while let Some(block) = self.blocks.pop_front_if(|block| block.len() <= left) {
+            left -= block.len();
+            // A look-up may still go through it.
+            if let Ok(mut block) = Arc::try_unwrap(block)
+                && self.spare.len() < SPARE
+            {
+                block.clear();
+                self.spare.push(block);
+            }
+        }
+        match self.blocks.front_mut() {
+            Some(first) => _ = Arc::make_mut(first).drain(..left),
+            None => _ = self.open.drain(..left),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any number of the oldest entries may go, with more arriving between: what is left is the rest, in order.
+    #[test]
+    fn what_is_sealed_leaves_memory_and_nothing_else_does() {
+        let entries = |range: std::ops::Range<u64>| {
+            range.map(|log| KeyEntry { hash: log % 7, log, stored_at: 0 }).collect::<Vec<_>>()
+        };
+        let mut recent = Recent::default();
+        let (mut first, mut next) = (0, 0);
+        for (pushed, dropped) in
+            [(10_000, 1), (1, BLOCK - 1), (9000, BLOCK), (0, 10_000), (5000, 0), (7000, 12_000)]
+        {
+            recent.extend(entries(next..next + pushed).into_iter());
+            next += pushed;
+            recent.saved = recent.len();
+            let dropped = dropped.min(recent.len());
+            recent.drop_oldest(dropped);
+            first += dropped as u64;
+            let mut left = Vec::new();
+            recent.since(0, &mut left);
+            assert_eq!(left, entries(first..next), "{dropped} of {next} dropped");
+            assert_eq!((recent.len(), recent.saved), (left.len(), left.len()));
+        }
+        assert!(!recent.spare.is_empty(), "blocks are used again");
     }
 }

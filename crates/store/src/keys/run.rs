@@ -3,6 +3,7 @@
 //! Written by the checkpoint, read one block at a time by look-ups, which open the file for that moment only, so
 //! that any number of runs costs no descriptor. Every block has its own checksum. Layout: `docs/format/keys.md`.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ const BLOCK_ENTRIES: usize = 256;
 const FENCE: usize = 12;
 /// More entries than a run ever has; a file that claims more is damaged.
 const COUNT_MAX: u32 = 1 << 26;
+/// A run is written in pieces of about so many bytes.
+const PIECE: usize = 256 << 10;
 
 /// A run, its fences in memory.
 #[derive(Debug)]
@@ -58,18 +61,14 @@ impl Run {
         dir: &Path,
         disk: &Arc<dyn Disk>,
         id: u64,
-        mut entries: Vec<KeyEntry>,
+        entries: &mut Vec<KeyEntry>,
     ) -> Result<Run, ViewError> {
         entries.sort_unstable_by_key(|entry| (entry.hash, std::cmp::Reverse(entry.log), entry.stored_at));
         entries.dedup();
-        let head = Head::of(&entries);
-        let (bytes, fences) = encode(id, head, &entries);
+        let head = Head::of(entries);
         let path = dir.join(name(id));
         let file = disk.open(&path, OpenMode::Replace).map_err(ViewError::disk("create", &path))?;
-        for (index, piece) in bytes.chunks(256 << 10).enumerate() {
-            let at = (index * (256 << 10)) as u64;
-            file.write_at(piece, at).map_err(ViewError::disk("write", &path))?;
-        }
+        let fences = write(&*file, id, head, entries).map_err(ViewError::disk("write", &path))?;
         file.sync_data().map_err(ViewError::disk("sync", &path))?;
         Ok(Run { id, path, head, fences })
     }
@@ -242,25 +241,33 @@ impl Fence {
     }
 }
 
-fn encode(id: u64, head: Head, entries: &[KeyEntry]) -> (Vec<u8>, Vec<Fence>) {
-    let mut bytes = head.encode(id).to_vec();
-    bytes.reserve(entries.len() * ENTRY + head.blocks() * FENCE + 4);
+/// Writes all of a run, with little of it in memory at once.
+fn write(file: &dyn DiskFile, id: u64, head: Head, entries: &[KeyEntry]) -> io::Result<Vec<Fence>> {
     let mut fences = Vec::with_capacity(head.blocks());
     let mut tail = Vec::with_capacity(head.blocks() * FENCE + 4);
+    let mut piece = Vec::with_capacity(PIECE + BLOCK_ENTRIES * ENTRY);
+    let mut written = 0;
+    piece.extend(head.encode(id));
     for block in entries.chunks(BLOCK_ENTRIES) {
-        let start = bytes.len();
+        if piece.len() >= PIECE {
+            file.write_at(&piece, written)?;
+            written += piece.len() as u64;
+            piece.clear();
+        }
+        let start = piece.len();
         for entry in block {
             let seconds = entry.stored_at.saturating_sub(head.time_first) / 1000;
-            bytes.extend(entry.hash.to_be_bytes());
-            bytes.extend(entry.log.to_be_bytes());
-            bytes.extend(u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
+            piece.extend(entry.hash.to_be_bytes());
+            piece.extend(entry.log.to_be_bytes());
+            piece.extend(u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
         }
-        let crc = crc32fast::hash(&bytes[start..]);
+        let crc = crc32fast::hash(&piece[start..]);
         tail.extend(block[0].hash.to_be_bytes());
         tail.extend(crc.to_be_bytes());
         fences.push(Fence { hash: (block[0].hash >> 32) as u32, crc });
     }
     tail.extend(crc32fast::hash(&tail).to_be_bytes());
-    bytes.extend(tail);
-    (bytes, fences)
+    piece.extend(tail);
+    file.write_at(&piece, written)?;
+    Ok(fences)
 }

@@ -59,8 +59,8 @@ fn keys() {
         log,
         stored_at,
     };
-    let entries = vec![entry("a", 4096, 1_700_000_000_000), entry("a", 8192, 1_700_000_002_500)];
-    Run::create("/v".as_ref(), &disk, 7, entries).unwrap();
+    let mut entries = vec![entry("a", 4096, 1_700_000_000_000), entry("a", 8192, 1_700_000_002_500)];
+    Run::create("/v".as_ref(), &disk, 7, &mut entries).unwrap();
     assert_same(&bytes_of(&sim, &format!("/v/{}", run::name(7)), 0, None), document, 0);
 }
 
