@@ -37,29 +37,29 @@ impl<'a> Quoted<'a> {
 
     /// The text with its escapes undone, in a buffer of just its length.
     pub(crate) fn unescaped(&self) -> String {
-        let mut plain = Vec::with_capacity(self.plain_len);
+        let mut plain = String::with_capacity(self.plain_len);
         // the text was checked: nothing in it is left over
-        undo_escapes(self.text.as_bytes(), &mut plain);
-        String::from_utf8(plain).unwrap_or_default()
+        undo_escapes(self.text, &mut plain);
+        plain
     }
 }
 
 /// Appends `text` with its escapes undone, up to its end or a byte that must not stand in a string; returns how many
 /// bytes that was, `None` when an escape stands for nothing.
-pub(crate) fn undo_escapes(text: &[u8], plain: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn undo_escapes(text: &str, plain: &mut String) -> Option<usize> {
     let mut rest = text;
     loop {
-        let (before, from) = rest.split_at_checked(plain_prefix(rest))?;
-        plain.extend_from_slice(before);
-        rest = match from {
+        let (before, from) = rest.split_at_checked(plain_prefix(rest.as_bytes()))?;
+        plain.push_str(before);
+        rest = match from.as_bytes() {
             // the separators of properties are most of all escapes
-            [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', rest @ ..] => {
-                plain.push(digit & 7);
-                rest
+            [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', ..] => {
+                plain.push(char::from(digit & 7));
+                from.get(6..)?
             }
-            [b'\\', ..] => {
-                let (found, length) = escape(from).ok()?;
-                plain.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+            bytes @ [b'\\', ..] => {
+                let (found, length) = escape(bytes).ok()?;
+                plain.push(found);
                 from.get(length..)?
             }
             end => return text.len().checked_sub(end.len()),

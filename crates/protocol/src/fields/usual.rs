@@ -100,10 +100,9 @@ impl<'a> InOrder<'a> {
         if self.byte(end) == Some(b'"') {
             return Some((whole.slice_ref(whole.get(at..end)?), end));
         }
-        let mut plain = Vec::with_capacity(memchr::memchr(b'"', rest)?);
-        let end = at.wrapping_add(undo_escapes(rest, &mut plain)?);
-        let text = String::from_utf8(plain).ok()?;
-        (self.byte(end) == Some(b'"')).then(|| (ByteStr::from(text), end))
+        let mut plain = String::with_capacity(memchr::memchr(b'"', rest)?);
+        let end = at.wrapping_add(undo_escapes(whole.get(at..)?, &mut plain)?);
+        (self.byte(end) == Some(b'"')).then(|| (ByteStr::from(plain), end))
     }
 
     /// Says whether nothing is left.
