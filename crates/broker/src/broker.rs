@@ -100,7 +100,7 @@ impl Broker {
             delay: Delay::open(config.sending.delay_levels.clone(), &store),
             transactions: Transactions::open(&store, &Limits::of(&config.transactional)),
             timer: Timer::default(),
-            locks: Locks::new(config.consumers.lock_lease),
+            locks: Locks::open(config.consumers.lock_lease, &store, now),
             counts: Counts::default(),
             rates: Rates::new(now),
             settings,

@@ -167,7 +167,7 @@ impl Broker {
         if now >= upkeep.expire_at {
             upkeep.expire_at = now + EXPIRY;
             self.expire_clients(now);
-            self.locks.expire(now);
+            self.locks.expire(&self.store, now);
         }
         if now >= upkeep.floor_at {
             upkeep.floor_at = now + FLOOR;

@@ -14,6 +14,7 @@ mod mapping;
 mod offsets;
 mod queue;
 mod register;
+mod retry;
 mod route;
 mod running;
 mod stats;
@@ -26,8 +27,8 @@ pub use connection::{
 };
 pub use consume_queue::{ConsumeQueueData, QueryConsumeQueueResponseBody};
 pub use group::{
-    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupList, GroupRetryPolicy, GroupRetryPolicyType,
-    SimpleSubscriptionData, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
+    GroupList, SimpleSubscriptionData, SubscriptionGroupConfig, SubscriptionGroupList,
+    SubscriptionGroupWrapper,
 };
 pub use heartbeat::{
     CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel,
@@ -41,6 +42,9 @@ pub use offsets::{
 };
 pub use queue::MessageQueue;
 pub use register::{RegisterBrokerBody, RegisterError};
+pub use retry::{
+    BadRetryPolicy, CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, GroupRetryPolicyType,
+};
 pub use route::{
     BrokerData, BrokerMemberGroup, ClusterInfo, GetBrokerMemberGroupResponseBody, QueueData, TopicRouteData,
 };

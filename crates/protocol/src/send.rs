@@ -141,6 +141,9 @@ request! {
         unit: bool = "unitMode" or false,
         /// The consumer's limit of retries.
         max_reconsume: Option<i32> = "maxReconsumeTimes",
+        /// How often delivery failed before this failure, by the consumer's count: one that tries again by itself, to keep
+        /// an order, knows more than the record says. Ours; Apache's brokers ignore it.
+        reconsumed: Option<i32> = "reconsumeTimes",
     }
 }
 

@@ -288,7 +288,7 @@ impl Oracle {
         self.retries.crashed(crash, left);
         self.progress.crashed(left.whole, now);
         self.settings.crashed(left.whole, left.end, is_unsure);
-        self.locks.crashed();
+        self.locks.crashed(crash, left, now);
         self.looked.clear();
     }
 

@@ -217,7 +217,7 @@ impl World {
     }
 
     /// True when the disk has not been full for a while.
-    fn is_roomy(&self, _now: Timestamp) -> bool {
+    pub(crate) fn is_roomy(&self, _now: Timestamp) -> bool {
         !self.nemesis.met.contains(&crate::plan::Fault::DiskFull)
     }
 

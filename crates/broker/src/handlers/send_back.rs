@@ -24,6 +24,7 @@ pub(crate) async fn send_back(
         offset: request.offset,
         delay_level: request.delay_level,
         max: request.max_reconsume,
+        reconsumed: request.reconsumed,
         topic_flag: if request.unit { UNIT_SUBSCRIBED } else { 0 },
         store_host: broker.address(ctx.local),
     };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. Which client of a group may consume which queue in order.
-//! In: lock, unlock, expire. Out: which queues were granted. Never calls anyone.
+//! In: who asks, who was granted, who lets go, the time. Out: what becomes of a wish, what is free again. Never calls
+//! anyone.
 //! Invariant: a queue of a group has at most one holder, and a holder keeps it until its lease ends or it lets go.
 
 use std::collections::HashMap;
@@ -15,6 +16,17 @@ pub(crate) struct LockTable {
     groups: HashMap<Group, HashMap<QueueKey, Holder>>,
 }
 
+/// What becomes of a client's wish for a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Another client holds it.
+    Refused,
+    /// It holds it already.
+    Renewed,
+    /// Nobody holds it, or nobody any more.
+    Taken,
+}
+
 #[derive(Debug)]
 struct Holder {
     client: ByteStr,
@@ -27,38 +39,50 @@ impl LockTable {
         LockTable { lease, groups: HashMap::new() }
     }
 
-    /// Takes or renews each queue for `client`; says for each whether it is the holder now.
-    pub(crate) fn lock(
-        &mut self,
+    /// Says of each queue what becomes of it when `client` asks for it. Changes nothing.
+    pub(crate) fn judge(
+        &self,
         group: &Group,
         client: &ByteStr,
         queues: &[QueueKey],
         now: Timestamp,
-    ) -> Vec<bool> {
-        let held = self.groups.entry(group.clone()).or_default();
-        let grant = |queue: &QueueKey| {
-            let holder =
-                held.entry(queue.clone()).or_insert_with(|| Holder { client: client.clone(), renewed: now });
-            let granted = holder.client == *client || is_over(holder, self.lease, now);
-            if granted {
-                *holder = Holder { client: client.clone(), renewed: now };
-            }
-            granted
+    ) -> Vec<Verdict> {
+        let held = self.groups.get(group);
+        let judge = |queue: &QueueKey| match held.and_then(|held| held.get(queue)) {
+            Some(holder) if holder.client == *client => Verdict::Renewed,
+            Some(holder) if !is_over(holder, self.lease, now) => Verdict::Refused,
+            Some(_) | None => Verdict::Taken,
         };
-        queues.iter().map(grant).collect()
+        queues.iter().map(judge).collect()
     }
 
-    /// Lets go of the queues that `client` holds; the others stay with their holders.
-    pub(crate) fn unlock(&mut self, group: &Group, client: &ByteStr, queues: &[QueueKey]) {
-        let Some(held) = self.groups.get_mut(group) else { return };
+    /// Makes `client` the holder of a queue, anew or still.
+    pub(crate) fn grant(&mut self, group: &Group, client: &ByteStr, queue: &QueueKey, now: Timestamp) {
+        let held = self.groups.entry(group.clone()).or_default();
+        held.insert(queue.clone(), Holder { client: client.clone(), renewed: now });
+    }
+
+    /// A holder from before a start: it has half of a lease to say that it lives. No client trusts a lock for longer
+    /// than that without a word from us.
+    pub(crate) fn inherit(&mut self, group: &Group, client: &ByteStr, queue: &QueueKey, now: Timestamp) {
+        let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        self.grant(group, client, queue, Timestamp(now.0.saturating_sub(lease - lease / 2)));
+    }
+
+    /// Lets go of the queues that `client` holds; the others stay with their holders. Returns those it held.
+    pub(crate) fn unlock(&mut self, group: &Group, client: &ByteStr, queues: &[QueueKey]) -> Vec<QueueKey> {
+        let Some(held) = self.groups.get_mut(group) else { return Vec::new() };
+        let mut freed = Vec::new();
         for queue in queues {
             if held.get(queue).is_some_and(|holder| holder.client == *client) {
                 held.remove(queue);
+                freed.push(queue.clone());
             }
         }
         if held.is_empty() {
             self.groups.remove(group);
         }
+        freed
     }
 
     /// Says whether any member of the group holds a queue now, which makes it a group that consumes in order.
@@ -67,13 +91,16 @@ impl LockTable {
         held.is_some_and(|held| held.values().any(|holder| !is_over(holder, self.lease, now)))
     }
 
-    /// Forgets leases that ended, so that gone groups take no memory.
-    pub(crate) fn expire(&mut self, now: Timestamp) {
+    /// Forgets leases that ended, so that gone groups take no memory; returns them.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<(Group, QueueKey)> {
         let lease = self.lease;
-        self.groups.retain(|_, held| {
-            held.retain(|_, holder| !is_over(holder, lease, now));
+        let mut ended = Vec::new();
+        self.groups.retain(|group, held| {
+            let over = held.extract_if(|_, holder| is_over(holder, lease, now));
+            ended.extend(over.map(|(queue, _)| (group.clone(), queue)));
             !held.is_empty()
         });
+        ended
     }
 
     /// Asserts the invariant of this file.
@@ -109,9 +136,15 @@ mod tests {
             };
             let queues: Vec<QueueKey> = words.iter().skip(3).map(key).collect();
             match words[1] {
-                "lock" => printed += &format!("{line}: {:?}\n", table.lock(&group, &client, &queues, now)),
-                "unlock" => table.unlock(&group, &client, &queues),
-                "expire" => table.expire(now),
+                "lock" => {
+                    let verdicts = table.judge(&group, &client, &queues, now);
+                    let granted = queues.iter().zip(&verdicts).filter(|(_, v)| **v != Verdict::Refused);
+                    granted.for_each(|(queue, _)| table.grant(&group, &client, queue, now));
+                    printed += &format!("{line}: {verdicts:?}\n");
+                }
+                "inherit" => queues.iter().for_each(|queue| table.inherit(&group, &client, queue, now)),
+                "unlock" => printed += &format!("{line}: {}\n", table.unlock(&group, &client, &queues).len()),
+                "expire" => printed += &format!("{line}: {}\n", table.expire(now).len()),
                 _ => printed += &format!("{line}: {}\n", table.is_held(&group, now)),
             }
             table.check();
@@ -130,12 +163,12 @@ mod tests {
              120 lock b 0
              181 held",
             expect![[r#"
-                0 lock a 0 1: [true, true]
-                1 lock b 1 2: [false, true]
-                59 lock a 0: [true]
-                61 lock b 0 1: [false, true]
+                0 lock a 0 1: [Taken, Taken]
+                1 lock b 1 2: [Refused, Taken]
+                59 lock a 0: [Renewed]
+                61 lock b 0 1: [Refused, Taken]
                 119 held: true
-                120 lock b 0: [true]
+                120 lock b 0: [Taken]
                 181 held: false
             "#]],
         );
@@ -152,10 +185,34 @@ mod tests {
              70 expire
              70 held",
             expect![[r#"
-                0 lock a 0: [true]
-                2 lock b 0: [false]
-                4 lock b 0: [true]
+                0 lock a 0: [Taken]
+                1 unlock b 0: 0
+                2 lock b 0: [Refused]
+                3 unlock a 0: 1
+                4 lock b 0: [Taken]
+                70 expire: 1
                 70 held: false
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_holder_from_before_a_start_has_half_a_lease_to_speak_up() {
+        check(
+            "100 inherit a 0 1
+             100 lock b 0
+             120 lock a 1
+             130 lock b 0
+             131 lock b 0 1
+             180 lock b 1
+             181 lock b 1",
+            expect![[r#"
+                100 lock b 0: [Refused]
+                120 lock a 1: [Renewed]
+                130 lock b 0: [Refused]
+                131 lock b 0 1: [Taken, Refused]
+                180 lock b 1: [Refused]
+                181 lock b 1: [Taken]
             "#]],
         );
     }

@@ -23,11 +23,11 @@ pub(crate) const LOCKS_MAX: usize = 65_536;
 impl Broker {
     /// Takes or renews the locks; says for each queue whether the client holds it now.
     pub fn lock_queues(&self, input: &LockInput, now: Timestamp) -> Vec<bool> {
-        self.locks.lock(&input.group, &input.client, &input.queues, now)
+        self.locks.lock(&input.group, &input.client, &input.queues, &self.store, now)
     }
 
     /// Gives locks back.
     pub fn unlock_queues(&self, input: &LockInput) {
-        self.locks.unlock(&input.group, &input.client, &input.queues);
+        self.locks.unlock(&input.group, &input.client, &input.queues, &self.store);
     }
 }

@@ -425,7 +425,12 @@ impl Broker {
     }
 
     pub(super) fn clockwork(&self, now: Timestamp) -> Clockwork {
-        Clockwork { now, max: Duration::from_secs(self.config().sending.timer_max_delay_secs) }
+        Clockwork { now, max: self.timer_max() }
+    }
+
+    /// How far ahead a message may be due.
+    pub(super) fn timer_max(&self) -> Duration {
+        Duration::from_secs(self.config().sending.timer_max_delay_secs)
     }
 
     fn patience(&self, wait: bool) -> Option<Duration> {
@@ -437,7 +442,10 @@ impl Broker {
         let Some(group) = input.topic.retry_group() else { return Ok(None) };
         let config = self.groups.find_or_create(&group, &self.config().creation, &self.store, now)?;
         let max = input.reconsume_max.unwrap_or(config.retry_max_times);
-        Ok(Some(RetryRule { max, in_order: self.locks.is_held(&group, now) }))
+        let failed = input.reconsumed.saturating_sub(1);
+        let wait = config.group_retry_policy.wait(failed).filter(|_| input.reconsumed > 0);
+        let in_order = self.locks.is_held(&group, now) && !is_replay(input);
+        Ok(Some(RetryRule { max, in_order, wait }))
     }
 
     fn place<'a>(
@@ -506,7 +514,7 @@ impl Broker {
                     (properties::REAL_TOPIC, &input.topic),
                     (properties::REAL_QID, &queue),
                 ];
-                said.stored(&self.brand, &[properties::TIMER_DELIVER_MS], &also, fresh)
+                said.stored(&self.brand, &TIMES, &also, fresh)
             }
             Route::DeadLetters => {
                 let origin = |name, fallback| properties::get(&input.properties, name).unwrap_or(fallback);
@@ -534,12 +542,27 @@ const DELAYS: [&str; 6] = [
     properties::DLQ_ORIGIN_MESSAGE_ID,
 ];
 
+/// What a message says anew that waits for a time of its own.
+const TIMES: [&str; 5] = [
+    properties::DELAY,
+    properties::TIMER_DELIVER_MS,
+    properties::TIMER_OUT_MS,
+    properties::TIMER_ENQUEUE_MS,
+    properties::TIMER_DEQUEUE_MS,
+];
+
 /// Bits of the system flag that say how a body is packed and tagged; the rest is not the sender's to set.
 const SENDERS_FLAGS: i32 = 0x703;
 
 /// The settings of a group's dead-letter topic.
 pub(crate) fn dead_letter_topic(group: &Group) -> TopicConfig {
     TopicConfig::new(TopicName::dlq_of(group), 1, topics::READ | topics::WRITE)
+}
+
+/// An operator sends a dead letter again: no consumer, which says how often it tried, gives it up.
+fn is_replay(input: &SendInput) -> bool {
+    let is_first = input.reconsumed == 0 && input.reconsume_max.is_none();
+    is_first && properties::get(&input.properties, properties::REPLAY_OF).is_some()
 }
 
 /// The store has no room for now; nothing of the message is stored.

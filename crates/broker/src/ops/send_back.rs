@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use protocol::body::{SubscriptionGroupConfig, TopicConfig};
 use protocol::ids::OffsetId;
-use protocol::names::{Group, LogOffset, QueueId, SCHEDULE_TOPIC, TopicName};
+use protocol::names::{Group, LogOffset, QueueId, SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
 use protocol::properties;
 use protocol::record::{Message, Record};
 use stdx::Timestamp;
@@ -30,6 +30,8 @@ pub struct SendBackInput {
     pub delay_level: i32,
     /// How often the client lets it be tried again.
     pub max: Option<i32>,
+    /// How often it failed before this failure, where the client knows more than the record.
+    pub reconsumed: Option<i32>,
     /// The flags of a retry topic that has to be made.
     pub topic_flag: i32,
     /// Where the client reached us.
@@ -69,6 +71,8 @@ pub enum SendBackRefused {
 enum Fate {
     /// To be tried again after this level's time.
     Retry(Level),
+    /// To be tried again then, as its group's policy has it.
+    RetryAt(Timestamp),
     /// To the dead letters.
     Dead,
 }
@@ -112,21 +116,26 @@ impl Broker {
         let not_there = SendBackRefused::NotThere { at: input.offset };
         let record = Record::parse(original).map_err(|_| not_there)?;
         let Found { topic: retry, is_new } = self.retry_topic(group, input.topic_flag, now)?;
-        let fate = self.fate(input, group, record.reconsume());
+        let reconsumed = record.reconsume().max(input.reconsumed.unwrap_or(0));
+        let fate = self.fate(input, group, reconsumed, now);
         let (queue, more, made_topic) = match &fate {
             Fate::Retry(level) => {
                 (self.schedule_queue(*level)?, delayed(*level, retry.name(), retry.any_queue()), is_new)
+            }
+            Fate::RetryAt(due) => {
+                let queue = self.store.queue(&TopicName::stored(TIMER_TOPIC), QueueId(0));
+                (queue.map_err(TopicRefused::from)?, timed(*due, retry.name(), retry.any_queue()), is_new)
             }
             Fate::Dead => {
                 let (queue, is_also_new) = self.dead_letters(&input.group, now)?;
                 (queue, dead(&record), is_new || is_also_new)
             }
         };
-        let properties = copied_properties(&record, more);
+        let properties = copied_properties(&record, more, matches!(fate, Fate::RetryAt(_)));
         let key = queue.key();
         let message = Message {
             store_host: input.store_host,
-            reconsume: record.reconsume().saturating_add(1),
+            reconsume: reconsumed.saturating_add(1),
             ..Message::again(&record, &key.topic, key.queue, properties.as_bytes())
         };
         let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
@@ -142,10 +151,21 @@ impl Broker {
     }
 
     /// Decides what becomes of a message that failed `reconsumed` times before.
-    fn fate(&self, input: &SendBackInput, group: &SubscriptionGroupConfig, reconsumed: i32) -> Fate {
+    fn fate(
+        &self,
+        input: &SendBackInput,
+        group: &SubscriptionGroupConfig,
+        reconsumed: i32,
+        now: Timestamp,
+    ) -> Fate {
         let max = input.max.unwrap_or(group.retry_max_times);
         if input.delay_level < 0 || reconsumed >= max {
             return Fate::Dead;
+        }
+        // A level that the consumer names is a wish for this one message and goes before what holds for all.
+        let policy = group.group_retry_policy.wait(reconsumed).filter(|_| input.delay_level == 0);
+        if let Some(wait) = policy {
+            return Fate::RetryAt(now + wait.min(self.timer_max()));
         }
         let usual = i64::from(reconsumed).saturating_add(3);
         let asked = if input.delay_level == 0 { usual } else { i64::from(input.delay_level) };
@@ -181,6 +201,16 @@ fn delayed(level: Level, topic: &TopicName, queue: QueueId) -> More {
     ]
 }
 
+/// What a copy says that waits for a time of its own.
+fn timed(due: Timestamp, topic: &TopicName, queue: QueueId) -> More {
+    vec![
+        (properties::TIMER_OUT_MS, due.0.saturating_sub(1).to_string()),
+        (properties::TIMER_DELIVER_MS, due.to_string()),
+        (properties::REAL_TOPIC, topic.to_string()),
+        (properties::REAL_QID, queue.to_string()),
+    ]
+}
+
 /// What a dead letter says of its origin.
 fn dead(record: &Record<'_>) -> More {
     let topic = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
@@ -205,10 +235,22 @@ const STALE: [&str; 5] = [
     properties::DLQ_ORIGIN_MESSAGE_ID,
 ];
 
+/// What says of a delivered message when it was due. A message that waited by its producer's wish keeps it; the waits
+/// between its retries are nobody's business any more.
+const WAITED: [&str; 5] = [
+    properties::TIMER_OUT_MS,
+    properties::TIMER_DELIVER_MS,
+    properties::TIMER_ENQUEUE_MS,
+    properties::TIMER_DEQUEUE_MS,
+    properties::TIMER_WAS_MS,
+];
+
 /// The properties of the original with where it came from, and `more`. The first topic and the first id stay.
-fn copied_properties(record: &Record<'_>, more: More) -> String {
+fn copied_properties(record: &Record<'_>, more: More, waits_again: bool) -> String {
     let mut out = properties::PropertiesOut::default();
-    let kept = record.each_property().filter(|(name, _)| !STALE.contains(name));
+    let has_retried = waits_again || record.property(properties::RETRY_TOPIC).is_some();
+    let is_stale = |name: &str| STALE.contains(&name) || (has_retried && WAITED.contains(&name));
+    let kept = record.each_property().filter(|(name, _)| !is_stale(name));
     kept.for_each(|(name, value)| out.push(name, value));
     if record.property(properties::RETRY_TOPIC).is_none() {
         out.push(properties::RETRY_TOPIC, record.topic());

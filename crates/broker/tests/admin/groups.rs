@@ -69,6 +69,52 @@ async fn a_group_is_made_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_retry_policy_is_kept_shown_and_judged() {
+    let site = Site::new();
+    let peer = site.client("op").await;
+    let set = async |policy: &str| {
+        let body = format!(r#"{{"groupName":"g","retryMaxTimes":3,"groupRetryPolicy":{policy}}}"#);
+        peer.call(&UpdateAndCreateSubscriptionGroup, body.into_bytes()).await.map(drop)
+    };
+    // As mqadmin updateSubGroup -p sends them.
+    let exponential =
+        r#"{"exponentialRetryPolicy":{"initial":5000,"max":7200000,"multiplier":2},"type":"EXPONENTIAL"}"#;
+    set(exponential).await.expect("it is set");
+    let request = GetSubscriptionGroupConfig { group: Group::stored("g") };
+    let (_, body) = peer.call(&request, Bytes::new()).await.expect("settings");
+    assert!(String::from_utf8_lossy(&body).contains(exponential), "{body:?}");
+    let kept = &table(&peer).await.subscription_group_table[&Group::stored("g")];
+    assert_eq!(kept.group_retry_policy.wait(1), Some(std::time::Duration::from_secs(10)));
+    let refused = async |policy: &str| set(policy).await.expect_err("it is refused");
+    let empty = r#"{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[]}}"#;
+    assert_eq!(refused(empty).await, "29 a customized retry policy needs at least one wait");
+    let late = r#"{"type":"CUSTOMIZED","customizedRetryPolicy":{"next":[999999999999999]}}"#;
+    assert!(refused(late).await.starts_with("29 a retry waits for 0 to "));
+    let shrinks = r#"{"type":"EXPONENTIAL","exponentialRetryPolicy":{"multiplier":0}}"#;
+    assert_eq!(refused(shrinks).await, "29 the multiplier of a retry policy is at least 1, not 0");
+    let kept = &table(&peer).await.subscription_group_table[&Group::stored("g")];
+    assert_eq!(kept.group_retry_policy.wait(1), Some(std::time::Duration::from_secs(10)), "as before");
+}
+
+#[tokio::test]
+async fn more_retry_queues_come_to_a_retry_topic_that_is_there() {
+    let site = Site::new();
+    let peer = site.client("op").await;
+    let set = async |queues| {
+        let config = SubscriptionGroupConfig { retry_queue_nums: queues, ..group_config("g") };
+        peer.call(&UpdateAndCreateSubscriptionGroup, json::to_vec(&config)).await.expect("it is set");
+    };
+    set(1).await;
+    assert!(site.broker.topics().get("%RETRY%g").is_none(), "nobody needs it yet");
+    make_topic(&peer, "%RETRY%g", 1).await;
+    for (wanted, there) in [(4, 4), (2, 4), (6, 6)] {
+        set(wanted).await;
+        let topic = site.broker.topics().get("%RETRY%g").expect("it is there");
+        assert_eq!((topic.config().write_queue_nums, topic.config().read_queue_nums), (there, there));
+    }
+}
+
+#[tokio::test]
 async fn a_forbidden_group_gets_nothing_whatever_it_brings() {
     let site = Site::new();
     let peer = site.client("one").await;

@@ -173,6 +173,7 @@ pub(crate) async fn give_back(peer: &Peer, message: &str, group: &str, delay_lev
         topic: None,
         unit: false,
         max_reconsume: None,
+        reconsumed: None,
     };
     peer.call(&request, Bytes::new()).await.expect("it is stored");
 }

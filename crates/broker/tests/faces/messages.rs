@@ -210,6 +210,7 @@ async fn give_back(client: &crate::site::Peer, offset: u64, delay_level: i32, ma
         topic: Some(TopicName::stored("orders")),
         unit: false,
         max_reconsume: Some(max),
+        reconsumed: None,
     };
     client.call(&request, Bytes::new()).await.expect("it is stored");
 }

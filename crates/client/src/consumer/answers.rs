@@ -17,7 +17,6 @@ use stdx::Timestamp;
 use crate::consumer::delivery;
 use crate::consumer::group::GroupState;
 use crate::consumer::held::{Held, HeldStatus};
-use crate::consumer::listener::Consumed;
 use crate::consumer::push::{Mode, Model};
 use crate::consumer::received::Received;
 use crate::queue::Queue;
@@ -93,8 +92,8 @@ pub(crate) async fn consume(
     };
     match Received::list(record, broker, &Filter::All) {
         Ok(messages) if !messages.is_empty() => match delivery::consume(group, &messages).await {
-            Consumed::Done => result(CMResult::Success, None),
-            Consumed::Later | Consumed::LaterAt(_) => result(CMResult::Later, None),
+            levels if levels.iter().all(Option::is_none) => result(CMResult::Success, None),
+            _ => result(CMResult::Later, None),
         },
         Ok(_) => result(CMResult::ThrowException, Some("there is no message in the request".to_owned())),
         Err(error) => result(CMResult::ThrowException, Some(format!("the message cannot be read: {error}"))),

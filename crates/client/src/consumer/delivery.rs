@@ -12,12 +12,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::consumer::group::GroupState;
 use crate::consumer::held::{Batch, Held};
-use crate::consumer::listener::Consumed;
+use crate::consumer::listener::Levels;
 use crate::consumer::push::Model;
 use crate::consumer::received::Received;
 
 /// How long messages stay here when even giving them back failed.
 const LOCAL_RETRY: Duration = Duration::from_secs(5);
+
+/// The delay level that means never again.
+const GIVE_UP: i32 = -1;
 
 /// Hands over a batch whose order does not matter.
 pub(crate) async fn concurrently(
@@ -28,18 +31,16 @@ pub(crate) async fn concurrently(
 ) {
     let Batch { round, mut messages } = batch;
     loop {
-        let verdict = consume(&group, &messages).await;
+        let levels = consume(&group, &messages).await;
         drop(permit);
-        let level = match verdict {
-            Consumed::Done => break,
-            Consumed::Later => 0,
-            Consumed::LaterAt(level) => level,
-        };
-        if group.config.model == Model::Broadcast {
-            tracing::warn!(queue = %held.queue, messages = messages.len(), "a broadcast listener failed; its messages are dropped");
-            break;
+        let (failed, done) = split(messages, &levels);
+        held.finish(round, done.iter().map(|m| m.offset));
+        if group.config.model == Model::Broadcast && !failed.is_empty() {
+            tracing::warn!(queue = %held.queue, messages = failed.len(), "a broadcast listener failed; its messages are dropped");
+            held.finish(round, failed.iter().map(|(m, _)| m.offset));
+            return;
         }
-        let (back, kept) = give_back(&group, &held, messages, level).await;
+        let (back, kept) = give_back(&group, &held, failed).await;
         held.finish(round, back.iter().map(|m| m.offset));
         messages = kept;
         if messages.is_empty() {
@@ -52,7 +53,18 @@ pub(crate) async fn concurrently(
         messages.iter_mut().for_each(|message| message.reconsume_times += 1);
         permit = group.permit().await;
     }
-    held.finish(round, messages.iter().map(|m| m.offset));
+}
+
+/// Those that failed, each with its level, and those that are dealt with.
+fn split(messages: Vec<Received>, levels: &[Option<i32>]) -> (Vec<(Received, i32)>, Vec<Received>) {
+    let (mut failed, mut done) = (Vec::new(), Vec::new());
+    for (message, level) in messages.into_iter().zip(levels) {
+        match level {
+            Some(level) => failed.push((message, *level)),
+            None => done.push(message),
+        }
+    }
+    (failed, done)
 }
 
 /// Hands over a batch in its order, again and again until it is accepted.
@@ -68,15 +80,30 @@ pub(crate) async fn orderly(
         if held.stopped().is_some() {
             return;
         }
-        let verdict = consume(&group, &messages).await;
+        let levels = consume(&group, &messages).await;
         drop(permit);
-        if verdict == Consumed::Done {
-            break;
+        // What stands behind one that failed must not pass it.
+        let first = levels.iter().position(Option::is_some).unwrap_or(messages.len());
+        let again = messages.split_off(first);
+        held.finish(round, messages.iter().map(|m| m.offset));
+        if again.is_empty() {
+            return;
         }
-        messages.iter_mut().for_each(|message| message.reconsume_times += 1);
         let limit = group.config.max_reconsume();
-        let (spent, rest): (Vec<_>, Vec<_>) = messages.into_iter().partition(|m| m.reconsume_times > limit);
-        let (back, kept) = give_back(&group, &held, spent, 0).await;
+        let is_spent = |message: &Received, level: i32| level < 0 || message.reconsume_times >= limit;
+        let (mut spent, mut rest) = (Vec::new(), Vec::new());
+        for (mut message, level) in again.into_iter().zip(levels.into_iter().skip(first)) {
+            match level {
+                Some(level) if is_spent(&message, level) => spent.push((message, GIVE_UP)),
+                Some(_) => {
+                    message.reconsume_times = message.reconsume_times.saturating_add(1);
+                    rest.push(message);
+                }
+                None => rest.push(message),
+            }
+        }
+        // The broker counts deliveries that it gave; of those here it knows nothing, so it is told that this was the last.
+        let (back, kept) = give_back(&group, &held, spent).await;
         held.finish(round, back.iter().map(|m| m.offset));
         messages = kept;
         messages.extend(rest);
@@ -90,22 +117,22 @@ pub(crate) async fn orderly(
         }
         permit = group.permit().await;
     }
-    held.finish(round, messages.iter().map(|m| m.offset));
 }
 
 /// Calls the listener, with an end to its patience.
-pub(crate) async fn consume(group: &GroupState, messages: &[Received]) -> Consumed {
+pub(crate) async fn consume(group: &GroupState, messages: &[Received]) -> Levels {
+    let failed = || vec![Some(0); messages.len()];
     // The call itself may panic as well as the future it returns.
     let called = AssertUnwindSafe(async { group.listener.call(messages.into()).await }).catch_unwind();
     match group.session.within(group.config.consume_timeout, called).await {
-        Some(Ok(verdict)) => verdict,
+        Some(Ok(levels)) => levels,
         Some(Err(_)) => {
             tracing::error!(group = %group.config.group, "the listener panicked");
-            Consumed::Later
+            failed()
         }
         None => {
             tracing::warn!(group = %group.config.group, "the listener took too long and was stopped");
-            Consumed::Later
+            failed()
         }
     }
 }
@@ -114,11 +141,10 @@ pub(crate) async fn consume(group: &GroupState, messages: &[Received]) -> Consum
 async fn give_back(
     group: &GroupState,
     held: &Held,
-    messages: Vec<Received>,
-    level: i32,
+    messages: Vec<(Received, i32)>,
 ) -> (Vec<Received>, Vec<Received>) {
     let (mut back, mut kept) = (Vec::new(), Vec::new());
-    for message in messages {
+    for (message, level) in messages {
         match group.send_back(&message, level).await {
             Ok(()) => back.push(message),
             Err(error) => {

@@ -249,7 +249,8 @@ impl GroupState {
             message_id: Some(ByteStr::from(message.id())),
             topic: Some(message.topic.clone()),
             unit: false,
-            max_reconsume: Some(self.config.max_reconsume().try_into().unwrap_or(i32::MAX)),
+            max_reconsume: Some(self.retries_max()),
+            reconsumed: message.reconsume_times.try_into().ok(),
         };
         match self.session.ask(&address, &request, ()).await {
             Ok(_) => Ok(()),
@@ -260,6 +261,10 @@ impl GroupState {
         }
     }
 
+    fn retries_max(&self) -> i32 {
+        self.config.max_reconsume().try_into().unwrap_or(i32::MAX)
+    }
+
     async fn resend(&self, message: &Received, level: i32) -> Result<(), OffsetError> {
         let topic = TopicName::retry_of(&self.config.group);
         let route = self.session.route_for_write(&topic, 1).await?;
@@ -267,8 +272,11 @@ impl GroupState {
         let address =
             route.master(&queue.broker).ok_or_else(|| OffsetError::NoBroker(queue.broker.clone()))?;
         let times = message.reconsume_times + 1;
-        let limit = self.config.max_reconsume().to_string();
-        let level = if level > 0 { level } else { 3 + i32::try_from(times).unwrap_or(i32::MAX - 3) };
+        // Below zero the consumer gave the message up: then no try is within the limit.
+        let limit = if level < 0 { -1 } else { self.retries_max() };
+        // The level that a broker would choose.
+        let usual = i32::try_from(message.reconsume_times).unwrap_or(i32::MAX).saturating_add(3);
+        let level = if level > 0 { level } else { usual };
         let origin =
             message.property(properties::ORIGIN_MESSAGE_ID).map_or_else(|| message.id(), str::to_owned);
         let mut text = properties::PropertiesOut::from_text(message.text());
@@ -276,7 +284,7 @@ impl GroupState {
         text.set(properties::RETRY_TOPIC, &message.topic);
         text.set(properties::ORIGIN_MESSAGE_ID, &origin);
         text.set(properties::RECONSUME_TIME, &times.to_string());
-        text.set(properties::MAX_RECONSUME_TIMES, &limit);
+        text.set(properties::MAX_RECONSUME_TIMES, &limit.to_string());
         text.set(properties::DELAY, &level.to_string());
         let header = SendHeader {
             group: self.config.group.clone(),
@@ -290,7 +298,7 @@ impl GroupState {
             properties: text.finish(),
             reconsume: times.try_into().unwrap_or(i32::MAX),
             unit: false,
-            max_reconsume: limit.parse().ok(),
+            max_reconsume: Some(limit),
             batch: false,
         };
         let timeout = self.session.config().request_timeout;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::retry::GroupRetryPolicy;
 use crate::data_version::DataVersion;
 use crate::names::{Group, TopicName};
 
@@ -50,48 +51,6 @@ impl Default for SubscriptionGroupConfig {
             which_broker_when_consume_slowly: 1,
         }
     }
-}
-
-/// How long a failed message waits before the next try.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct GroupRetryPolicy {
-    pub customized_retry_policy: Option<CustomizedRetryPolicy>,
-    pub exponential_retry_policy: Option<ExponentialRetryPolicy>,
-    #[serde(rename = "type")]
-    pub kind: GroupRetryPolicyType,
-}
-
-/// Which of the two policies holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GroupRetryPolicyType {
-    #[serde(rename = "EXPONENTIAL", alias = "0")]
-    Exponential,
-    #[default]
-    #[serde(rename = "CUSTOMIZED", alias = "1")]
-    Customized,
-}
-
-/// Waits that grow, in milliseconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ExponentialRetryPolicy {
-    pub initial: i64,
-    pub max: i64,
-    pub multiplier: i64,
-}
-
-impl Default for ExponentialRetryPolicy {
-    fn default() -> ExponentialRetryPolicy {
-        ExponentialRetryPolicy { initial: 5_000, max: 2 * 3_600_000, multiplier: 2 }
-    }
-}
-
-/// Waits one by one, in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct CustomizedRetryPolicy {
-    pub next: Vec<i64>,
 }
 
 /// A subscription that an operator wrote into a group's settings.

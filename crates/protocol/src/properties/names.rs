@@ -123,6 +123,8 @@ pub const BORN_TIMESTAMP: &str = "BORN_TIMESTAMP";
 pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 /// The id of a dead letter.
 pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+/// The dead letter that a message was sent again from; ours.
+pub const REPLAY_OF: &str = "KIRUNA_REPLAY_OF";
 /// Checksum of the properties; stands last.
 pub const CRC32: &str = "__CRC32#";
 /// The child of a lite topic.

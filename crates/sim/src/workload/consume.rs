@@ -140,6 +140,7 @@ impl World {
             offset: LogOffset(start),
             delay_level,
             max: Some(RETRIES),
+            reconsumed: None,
             topic_flag: 0,
             store_host: "127.0.0.1:10911".parse().expect("an address"),
         };

@@ -18,6 +18,10 @@ impl World {
             queues: vec![QueueKey { topic: TopicName::stored(place.0.as_str()), queue: QueueId(place.1) }],
         };
         let now = self.now();
+        if lets_go {
+            self.oracle.locks.released("g0", &place, &client);
+        }
+        let busy = self.node.store.metrics().busy.get();
         let answer = self.live(|world| match lets_go {
             true => {
                 world.node.broker.unlock_queues(&input);
@@ -27,9 +31,10 @@ impl World {
         });
         let Some(answer) = answer else { return };
         self.say(&format!("lock {place:?} by {client}: {answer:?}"));
-        match answer {
-            Some(granted) => self.oracle.locks.answered("g0", &place, &client, granted[0], now),
-            None => self.oracle.locks.released("g0", &place, &client),
+        if let Some(granted) = answer {
+            let is_hindered = self.nemesis.is_failing || busy != self.node.store.metrics().busy.get();
+            let may_write = self.is_roomy(now) && !is_hindered;
+            self.oracle.locks.answered("g0", &place, (&client, granted[0]), may_write, now);
         }
     }
 }

@@ -36,7 +36,10 @@ impl From<SetGroupRefused> for Refusal {
         let code = match refused {
             SetGroupRefused::Group(refused) => return refused.into(),
             SetGroupRefused::Append(error) => return append(&error),
-            SetGroupRefused::BadName(_) | SetGroupRefused::Queues { .. } => ResponseCode::INVALID_PARAMETER,
+            SetGroupRefused::Topic(refused) => return refused.into(),
+            SetGroupRefused::BadName(_) | SetGroupRefused::Queues { .. } | SetGroupRefused::Policy(_) => {
+                ResponseCode::INVALID_PARAMETER
+            }
             SetGroupRefused::Attributes(ref refused) => attributes(refused),
         };
         Refusal::new(code, refused.to_string())

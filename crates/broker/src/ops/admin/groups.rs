@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use protocol::body::SubscriptionGroupConfig;
+use protocol::body::{BadRetryPolicy, SubscriptionGroupConfig, TopicConfig};
 use protocol::names::{Group, NameError, TopicName};
 use stdx::Timestamp;
 use store::AppendError;
@@ -12,6 +12,7 @@ use super::attributes::{AttributesRefused, Changes};
 use super::{Page, QUEUES_MAX};
 use crate::Broker;
 use crate::groups::GroupRefused;
+use crate::topics::TopicRefused;
 
 /// Why a group stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,12 @@ pub enum SetGroupRefused {
         /// What was asked for.
         queues: i32,
     },
+    /// Its messages cannot wait like that.
+    #[error(transparent)]
+    Policy(#[from] BadRetryPolicy),
+    /// Its retry topic cannot be changed.
+    #[error(transparent)]
+    Topic(#[from] TopicRefused),
     /// Its attributes cannot be changed like that.
     #[error(transparent)]
     Attributes(#[from] AttributesRefused),
@@ -43,7 +50,7 @@ impl Broker {
         config: &SubscriptionGroupConfig,
         now: Timestamp,
     ) -> Result<(), SetGroupRefused> {
-        check_group(config)?;
+        self.check_group(config)?;
         let current = self.groups.get(&config.group_name);
         let attributes = current.as_ref().map(|group| group.attributes.clone()).unwrap_or_default();
         let next = SubscriptionGroupConfig {
@@ -54,8 +61,24 @@ impl Broker {
         if current.is_some_and(|group| *group == next) {
             return Ok(());
         }
-        self.groups.update(next, &self.store, now)?;
-        Ok(())
+        let group = self.groups.update(next, &self.store, now)?;
+        Ok(self.grow_retry_topic(&group, now)?)
+    }
+
+    /// A group that wants more retry queues gets them in the retry topic it has. It keeps those it has too many:
+    /// messages may wait in them.
+    fn grow_retry_topic(&self, group: &SubscriptionGroupConfig, now: Timestamp) -> Result<(), TopicRefused> {
+        let Some(topic) = self.topics.get(&TopicName::retry_of(&group.group_name)) else { return Ok(()) };
+        let (config, wanted) = (topic.config(), group.retry_queue_nums);
+        if config.write_queue_nums >= wanted && config.read_queue_nums >= wanted {
+            return Ok(());
+        }
+        let grown = TopicConfig {
+            write_queue_nums: wanted.max(config.write_queue_nums),
+            read_queue_nums: wanted.max(config.read_queue_nums),
+            ..config.clone()
+        };
+        self.topics.update(grown, &self.store, now).map(drop)
     }
 
     /// Makes or changes several groups: all are judged before the first is set.
@@ -64,7 +87,7 @@ impl Broker {
         configs: &[SubscriptionGroupConfig],
         now: Timestamp,
     ) -> Result<(), SetGroupRefused> {
-        configs.iter().try_for_each(check_group)?;
+        configs.iter().try_for_each(|config| self.check_group(config))?;
         configs.iter().try_for_each(|config| self.set_group(config, now))
     }
 
@@ -109,17 +132,18 @@ impl Broker {
         }
         Ok(!self.forbidden.is(group, topic))
     }
-}
 
-/// COMPAT: no attribute of a group is known here; Apache's 5.3 knows none either and refuses them by name.
-fn check_group(config: &SubscriptionGroupConfig) -> Result<(), SetGroupRefused> {
-    config.group_name.check()?;
-    let queues = config.retry_queue_nums;
-    if !(0..=QUEUES_MAX).contains(&queues) {
-        return Err(SetGroupRefused::Queues { queues });
-    }
-    match Changes::of_table(&config.attributes)?.names().first() {
-        Some(name) => Err(AttributesRefused::Unknown((*name).to_owned()).into()),
-        None => Ok(()),
+    /// COMPAT: no attribute of a group is known here; Apache's 5.3 knows none either and refuses them by name.
+    fn check_group(&self, config: &SubscriptionGroupConfig) -> Result<(), SetGroupRefused> {
+        config.group_name.check()?;
+        let queues = config.retry_queue_nums;
+        if !(0..=QUEUES_MAX).contains(&queues) {
+            return Err(SetGroupRefused::Queues { queues });
+        }
+        config.group_retry_policy.check(self.timer_max())?;
+        match Changes::of_table(&config.attributes)?.names().first() {
+            Some(name) => Err(AttributesRefused::Unknown((*name).to_owned()).into()),
+            None => Ok(()),
+        }
     }
 }

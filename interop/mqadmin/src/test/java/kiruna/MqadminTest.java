@@ -32,7 +32,7 @@ import org.junit.jupiter.api.TestMethodOrder;
 /** The commands an operator types every day, with what they print checked. */
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class MqadminTest {
-    private static final String NAMESRV = System.getenv().getOrDefault("KIRUNA_TEST_NAMESRV", "127.0.0.1:9876");
+    static final String NAMESRV = System.getenv().getOrDefault("KIRUNA_TEST_NAMESRV", "127.0.0.1:9876");
     private static final String RUN = Long.toString(System.currentTimeMillis() % 10_000_000, 36);
     private static final String TOPIC = "A_" + RUN;
     private static final String GROUP = "AG_" + RUN;
@@ -198,11 +198,11 @@ class MqadminTest {
         await("the group's end", () -> !admin("consumerProgress").contains(GROUP + "_C"));
     }
 
-    private interface Done {
+    interface Done {
         boolean get() throws Exception;
     }
 
-    private static void await(String what, Done done) throws Exception {
+    static void await(String what, Done done) throws Exception {
         long end = System.nanoTime() + 90_000_000_000L;
         while (!done.get()) {
             if (System.nanoTime() > end) {
@@ -212,7 +212,7 @@ class MqadminTest {
         }
     }
 
-    private static String admin(String command, String... args) {
+    static String admin(String command, String... args) {
         List<String> line = new ArrayList<>(List.of(command));
         line.addAll(Arrays.asList(args));
         if (!line.contains("-n")) {
