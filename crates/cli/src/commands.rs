@@ -3,6 +3,7 @@
 //! `main` turns failures into exit codes.
 
 pub(crate) mod demo;
+pub(crate) mod dlq;
 pub(crate) mod group;
 pub(crate) mod msg;
 pub(crate) mod pubsub;

@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use commands::server::{Roles, ServerArgs};
-use commands::{demo, group, msg, pubsub, server, settings, store, topic, tx};
+use commands::{demo, dlq, group, msg, pubsub, server, settings, store, topic, tx};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -54,6 +54,9 @@ enum Command {
     /// Find messages.
     #[command(subcommand)]
     Msg(msg::Msg),
+    /// List dead letters, show them, and send them again.
+    #[command(subcommand)]
+    Dlq(dlq::Dlq),
     /// List transactions that nobody decides, and decide them by hand.
     #[command(subcommand)]
     Tx(tx::Tx),
@@ -87,6 +90,7 @@ fn run(command: Command) -> Result<()> {
         Command::Topic(command) => topic::run(command),
         Command::Group(command) => group::run(command),
         Command::Msg(command) => msg::run(command),
+        Command::Dlq(command) => dlq::run(command),
         Command::Tx(command) => tx::run(command),
         Command::Bench(bench) => bench::run(bench),
         Command::Config(args) => settings::run(&args),

@@ -34,6 +34,11 @@ impl Rows {
         Rows { columns: columns.to_vec(), rows: Vec::new() }
     }
 
+    /// Says whether there is no row.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Adds a row; it has one value a column.
     pub(crate) fn push(&mut self, row: Vec<Value>) {
         assert_eq!(row.len(), self.columns.len(), "a row has a value for each column");

@@ -3,6 +3,7 @@
 //! nothing runs in the background. Calls that concern a whole cluster visit its masters one after the other.
 
 mod brokers;
+mod dead_letters;
 mod error;
 mod groups;
 mod messages;
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::config::ClientConfig;
 use crate::session::{Session, StartError};
 
+pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use error::AdminError;
 pub use groups::{GroupProgress, QueueProgress};
 pub use messages::KeyQuery;

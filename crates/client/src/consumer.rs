@@ -26,6 +26,8 @@ pub use push::{ConsumeFrom, Mode, Model, PushConfig, PushConsumer};
 pub(crate) use reading::Reading;
 pub use reading::{Place, PullError, Pulled};
 pub use received::Received;
+#[cfg(test)]
+pub(crate) use received::tests::stored;
 pub(crate) use subscription::Interest;
 pub use subscription::Subscription;
 pub use window::WindowLimits;

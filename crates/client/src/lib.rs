@@ -21,7 +21,10 @@ mod retry;
 mod routes;
 mod session;
 
-pub use admin::{Admin, AdminError, GroupProgress, KeyQuery, Master, QueueProgress, TransactionQuery};
+pub use admin::{
+    Admin, AdminError, DeadLetterFilter, DeadLetters, GroupProgress, KeyQuery, Master, QueueProgress,
+    TransactionQuery,
+};
 pub use config::ClientConfig;
 pub use consumer::{
     ConsumeFrom, Consumed, Delivery, Mode, Model, OffsetError, Place, PullConfig, PullConsumer, PullError,

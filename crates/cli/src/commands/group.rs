@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kiruna group`: consumer groups of a cluster, through the admin client.
 
+mod settings;
+
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use protocol::body::{ConsumerConnection, OtherSubscription};
@@ -31,6 +33,15 @@ pub(crate) enum Group {
     },
     /// Show the members of a group.
     Members {
+        /// The group.
+        group: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Make a group, or change what is named of its settings.
+    Set(settings::Set),
+    /// Show the settings of a group on every broker, and how long its failed messages wait.
+    Settings {
         /// The group.
         group: String,
         #[command(flatten)]
@@ -72,6 +83,8 @@ pub(crate) fn run(command: Group) -> Result<()> {
         }),
         Group::Show { group, topic, ask } => show(&group, topic.as_deref(), &ask),
         Group::Members { group, ask } => members(&group, &ask),
+        Group::Set(set) => settings::set(&set),
+        Group::Settings { group, ask } => settings::show(&group, &ask),
         Group::Reset { group, topic, to, ask } => {
             let (group, topic) = (GroupName::parse(group.as_str())?, TopicName::parse(topic.as_str())?);
             answer(&ask, async |admin| {

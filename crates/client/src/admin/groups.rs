@@ -79,12 +79,21 @@ impl Admin {
         cluster: Option<&str>,
         config: &SubscriptionGroupConfig,
     ) -> Result<Vec<Master>, AdminError> {
-        config.group_name.check()?;
         let masters = self.masters(cluster).await?;
         for master in &masters {
-            self.tell(&master.address, &UpdateAndCreateSubscriptionGroup, json::to_vec(config)).await?;
+            self.put_group_on(&master.address, config).await?;
         }
         Ok(masters)
+    }
+
+    /// Makes or changes a group on one broker.
+    pub async fn put_group_on(
+        &self,
+        address: &str,
+        config: &SubscriptionGroupConfig,
+    ) -> Result<(), AdminError> {
+        config.group_name.check()?;
+        self.tell(address, &UpdateAndCreateSubscriptionGroup, json::to_vec(config)).await
     }
 
     /// Deletes a group on every master of a cluster, or of all, with its progress if so wanted.

@@ -16,7 +16,7 @@ use crate::consumer::{Interest, PullError, Reading, Received};
 use crate::queue::Queue;
 
 /// The group that tools read as.
-const TOOLS: &str = "TOOLS_CONSUMER";
+pub(super) const TOOLS: &str = "TOOLS_CONSUMER";
 
 /// What messages to look for by their key.
 #[derive(Clone, Debug)]
