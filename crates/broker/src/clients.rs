@@ -150,6 +150,13 @@ impl Clients {
         live.get(turn % live.len().max(1)).map(|connection| (*connection).clone())
     }
 
+    /// Returns the newest connection on which a client of that name produces and takes requests.
+    pub(crate) fn producing(&self, client: &str) -> Option<Connection> {
+        let state = self.state.read();
+        let open = |id: &ConnectionId| state.connections.get(id).filter(|connection| connection.is_open());
+        state.table.producing(client).find_map(open).cloned()
+    }
+
     /// True when somebody of a producer group is there.
     pub(crate) fn produces(&self, group: &Group) -> bool {
         self.state.read().table.producers_of(group).next().is_some()

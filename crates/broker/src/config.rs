@@ -43,6 +43,8 @@ config! {
         auto_create_system_groups: bool = true, "enableCreateSysGroup", live;
         /// Queues of the template that new topics are made from.
         topic_queues: u32 = 8, "defaultTopicQueueNums", restart, Range::Between(1, 65_535);
+        /// Topics may be set to take messages of every kind (`message.type=MIXED`).
+        mixed_topics: bool = false, "enableMixedMessageType", live;
         /// Clients may use a topic named after the cluster.
         cluster_topic: bool = true, "clusterTopicEnable", restart;
         /// Clients may use a topic named after the broker.
@@ -57,6 +59,9 @@ config! {
     pub struct Sending {
         /// The largest body of a message; larger ones would not fit a stage.
         max_message: ByteSize = ByteSize::mib(4), "maxMessageSize", live, Range::Between(1, 4 << 20);
+        /// A message of another kind than its topic takes (`message.type`) is refused, as RocketMQ's proxies do; its brokers
+        /// do not look.
+        check_message_types: bool = false, "", live;
         /// How long a producer waits for the promised durability before it is told that the message is stored but
         /// not yet settled.
         settle_timeout: Duration = Duration::from_secs(5), "syncFlushTimeout", live;
@@ -70,6 +75,8 @@ config! {
         timer_rate: u32 = 100_000, "", live;
         /// Producers may take timed messages back.
         recall: bool = true, "recallMessageEnable", live;
+        /// Replies to requests are stored in the reply topic besides being passed on.
+        store_replies: bool = true, "storeReplyMessageEnable", live;
         /// The most messages of one batch.
         batch_messages_max: usize = 10_000, "", live, Range::AtLeast(1);
     }

@@ -9,6 +9,7 @@ pub mod offset;
 pub mod pull;
 pub mod query;
 pub mod recall;
+pub mod reply;
 pub mod send;
 pub mod send_back;
 pub mod transaction;

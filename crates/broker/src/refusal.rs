@@ -14,6 +14,7 @@ use crate::ops::offset::OffsetRefused;
 use crate::ops::pull::PullRefused;
 use crate::ops::query::QueryRefused;
 use crate::ops::recall::RecallRefused;
+use crate::ops::reply::ReplyRefused;
 use crate::ops::send::SendRefused;
 use crate::ops::send_back::SendBackRefused;
 use crate::topics::TopicRefused;
@@ -37,6 +38,7 @@ impl From<SendRefused> for Refusal {
             | SendRefused::PropertiesTooLarge { .. }
             | SendRefused::PropertiesNotText
             | SendRefused::KeyMissing
+            | SendRefused::OtherKind { .. }
             | SendRefused::BadBatch(_)
             | SendRefused::BatchCount { .. }
             | SendRefused::NotInBatch { .. }
@@ -141,6 +143,18 @@ impl From<RecallRefused> for Refusal {
             RecallRefused::Append(error) => return append(error),
             RecallRefused::Read(error) => return read(error),
             RecallRefused::Poisoned(_) => ResponseCode::SERVICE_NOT_AVAILABLE,
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<ReplyRefused> for Refusal {
+    fn from(refused: ReplyRefused) -> Refusal {
+        let code = match refused {
+            ReplyRefused::Send(refused) => return refused.into(),
+            ReplyRefused::Nobody | ReplyRefused::Gone { .. } | ReplyRefused::NotTaken { .. } => {
+                ResponseCode::SYSTEM_ERROR
+            }
         };
         Refusal::new(code, refused.to_string())
     }

@@ -7,7 +7,7 @@ use crate::Broker;
 use crate::handlers::admin::{
     broker, connections, groups, progress, relay, replicas, reset, topics, transactions,
 };
-use crate::handlers::{heartbeat, lock, offset, pull, query, recall, send, send_back, transaction};
+use crate::handlers::{heartbeat, lock, offset, pull, query, recall, reply, send, send_back, transaction};
 
 /// Returns what a broker answers.
 pub fn routes() -> Router<Broker> {
@@ -16,6 +16,8 @@ pub fn routes() -> Router<Broker> {
         .on_together(send::send_message) // 10
         .on_together(send::send_message_v2) // 310
         .on_together(send::send_batch) // 320
+        .on(reply::send_reply) // 324
+        .on(reply::send_reply_v2) // 325
         .on(send_back::send_back) // 36
         .on(recall::recall) // 370
         .class(Class::Settle)

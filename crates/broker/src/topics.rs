@@ -12,11 +12,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use protocol::body::TopicConfig;
 use protocol::data_version::DataVersion;
 use protocol::json;
+use protocol::kind::{self, Kind};
 use protocol::names::{AUTO_CREATE_TOPIC, NameError, QueueId, TopicName};
 use stdx::{Timestamp, Watermark};
 use store::{AppendError, FactChange, QueueLimit, QueueRef, Store};
@@ -31,6 +33,9 @@ pub const INHERIT: i32 = 1;
 pub const WRITE: i32 = 2;
 /// Bit of a permission: messages may be read.
 pub const READ: i32 = 4;
+
+/// The attribute that says for how many milliseconds the messages of a topic are worth being read; ours.
+pub(crate) const TTL_ATTRIBUTE: &str = "message.ttl.ms";
 
 /// The queues of a topic whose handles are kept at hand; those beyond are looked up in the store.
 const HANDLES_MAX: usize = 1024;
@@ -354,6 +359,23 @@ impl Topic {
             .attributes
             .get("cleanup.policy")
             .is_some_and(|policy| policy.eq_ignore_ascii_case("COMPACTION"))
+    }
+
+    /// The kind of messages that it takes.
+    pub(crate) fn kind(&self) -> Kind {
+        let name = self.config.attributes.get(kind::ATTRIBUTE);
+        name.and_then(|name| Kind::of_name(name)).unwrap_or_default()
+    }
+
+    /// For how long its messages are worth being read, if they do not say so themselves.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        let ttl = self.config.attributes.get(TTL_ATTRIBUTE)?;
+        ttl.parse().ok().map(Duration::from_millis)
+    }
+
+    /// The queue of a priority: the most urgent share the last one.
+    pub(crate) fn queue_of_priority(&self, priority: u32) -> QueueId {
+        QueueId(priority.min(self.write_queues().saturating_sub(1)))
     }
 
     /// Returns the handle of a queue.

@@ -14,7 +14,7 @@ mod progress;
 mod pull;
 mod push;
 mod reading;
-mod received;
+pub(crate) mod received;
 mod subscription;
 mod window;
 mod worker;

@@ -33,7 +33,8 @@ pub use consumer::{
 pub use lane::{Lane, Prepared};
 pub use message::{InvalidMessage, Message};
 pub use producer::{
-    Ended, Outcome, Producer, ProducerConfig, RecallError, SendError, Sent, Stored, TransactionProducer,
+    Ended, NotARequest, Outcome, Producer, ProducerConfig, RecallError, Replied, RequestError, SendError,
+    Sent, Stored, TransactionProducer,
 };
 pub use queue::Queue;
 pub use rebalance::Allocation;

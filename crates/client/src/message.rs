@@ -99,6 +99,18 @@ impl Message {
         self.set(properties::TIMER_DELIVER_MS, &at.to_string())
     }
 
+    /// Says for how long it is worth being read, from when it can be read first; only brokers of ours heed it.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Message {
+        self.set(properties::TTL_MS, &ttl.as_millis().to_string())
+    }
+
+    /// Says how urgent it is: the higher, the more. Its broker chooses its queue by it.
+    #[must_use]
+    pub fn priority(self, priority: u32) -> Message {
+        self.set(properties::PRIORITY, &priority.min(i32::MAX as u32).to_string())
+    }
+
     /// Names the group of messages it is in order with.
     #[must_use]
     pub fn sharding_key(self, key: &str) -> Message {

@@ -8,8 +8,10 @@
 mod attempt;
 mod draft;
 mod recall;
+mod request;
 mod transaction;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,6 +34,8 @@ use crate::session::{Session, StartError};
 
 use draft::Draft;
 pub use recall::RecallError;
+use request::Desk;
+pub use request::{NotARequest, Replied, RequestError};
 pub use transaction::{Ended, Outcome, TransactionProducer};
 
 /// What a producer is told at its start.
@@ -139,26 +143,30 @@ struct Shared {
     ids: UniqueIds,
     turn: AtomicUsize,
     penalties: Mutex<Penalties>,
+    desk: Arc<Desk>,
+    /// The connections on which brokers know this producer for sure.
+    greeted: Mutex<HashMap<String, u64>>,
 }
 
 impl Producer {
     /// Connects to a name server. Brokers are found when the first message needs them.
     pub async fn start(config: ProducerConfig) -> Result<Producer, StartError> {
-        Producer::open(config, Router::new(), Arc::new(())).await
+        Producer::open(config, Router::new(), Desk::default()).await
     }
 
     /// As `start`; `router` answers what brokers ask of this producer.
-    async fn open<S: Send + Sync + 'static>(
-        config: ProducerConfig,
-        router: Router<S>,
-        state: Arc<S>,
-    ) -> Result<Producer, StartError> {
+    async fn open(config: ProducerConfig, router: Router<Desk>, desk: Desk) -> Result<Producer, StartError> {
         config.group.check().map_err(|error| StartError::Group(error.to_string()))?;
-        let session = Session::open(config.client.clone(), router, state).await?;
+        let desk = Arc::new(desk);
+        let router = router.on(request::take);
+        let session = Session::open(config.client.clone(), router, desk.clone()).await?;
         let mut rng = Rng::from_entropy();
         let ids = UniqueIds::new(session.host(), std::process::id() as u16, rng.next() as u32);
         let turn = AtomicUsize::new(rng.below(1 << 16) as usize);
-        let shared = Arc::new(Shared { config, session, ids, turn, penalties: Mutex::default() });
+        let (penalties, greeted) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { config, session, ids, turn, penalties, desk, greeted });
+        // Set once, and before a broker knows of this producer.
+        let _ = shared.desk.shared.set(Arc::downgrade(&shared));
         let mut tasks = JoinSet::new();
         tasks.spawn(shared.clone().keep_alive());
         Ok(Producer { shared, tasks })
@@ -232,15 +240,20 @@ impl Producer {
 
 impl Shared {
     async fn keep_alive(self: Arc<Shared>) {
-        let data = HeartbeatData {
-            client_id: self.session.id().to_owned(),
-            producer_data_set: vec![ProducerData { group_name: self.config.group.clone() }],
-            ..HeartbeatData::default()
-        };
+        let data = self.presence();
         loop {
             self.session.beat(&data).await;
             self.session.until_beat().await;
             self.session.refresh_routes(&[]).await;
+        }
+    }
+
+    /// What brokers are told in heartbeats.
+    fn presence(&self) -> HeartbeatData {
+        HeartbeatData {
+            client_id: self.session.id().to_owned(),
+            producer_data_set: vec![ProducerData { group_name: self.config.group.clone() }],
+            ..HeartbeatData::default()
         }
     }
 

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod heartbeat;
 pub mod ids;
 pub mod json;
+pub mod kind;
 pub mod lock;
 pub mod names;
 pub mod offset;

@@ -32,6 +32,8 @@ pub(crate) struct Queue {
     next: AtomicU64,
     first: AtomicU64,
     dispatched: AtomicU64,
+    /// Messages from here on do not expire.
+    expiring: AtomicU64,
     is_detached: AtomicBool,
     state: Mutex<State>,
 }
@@ -85,6 +87,12 @@ impl QueueRef {
         QueueOffset(self.0.dispatched.load(Ordering::Acquire))
     }
 
+    /// True when messages from `from` on may expire: then each has to be looked at. A queue that a checkpoint brought back
+    /// does not know, and looks.
+    pub(crate) fn may_expire(&self, from: QueueOffset) -> bool {
+        from.0 < self.0.expiring.load(Ordering::Acquire)
+    }
+
     /// True once the topic was removed: nothing may be appended through this handle, look the queue up again.
     pub fn is_detached(&self) -> bool {
         self.0.is_detached.load(Ordering::Acquire)
@@ -115,6 +123,7 @@ impl Queue {
             next: AtomicU64::new(0),
             first: AtomicU64::new(0),
             dispatched: AtomicU64::new(0),
+            expiring: AtomicU64::new(0),
             is_detached: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -122,6 +131,11 @@ impl Queue {
 
     pub(crate) fn key(&self) -> &QueueKey {
         &self.key
+    }
+
+    /// The message that is about to be added expires.
+    pub(crate) fn note_expiring(&self, offset: QueueOffset) {
+        self.expiring.fetch_max(offset.0.saturating_add(1), Ordering::AcqRel);
     }
 
     pub(crate) fn detach(&self) {
@@ -334,6 +348,7 @@ impl Queue {
         state.known_to = generation;
         self.first.store(image.first, Ordering::Release);
         self.next.store(image.next, Ordering::Release);
+        self.expiring.store(image.next, Ordering::Release);
         self.dispatched.store(image.next, Ordering::Release);
         true
     }

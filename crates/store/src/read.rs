@@ -4,18 +4,21 @@
 //! A read that may not wait answers [`ReadError::Cold`] when its first message is neither in a stage nor cached by
 //! the system; the caller then asks the store's readers.
 //! Invariants: nothing at or past `dispatched` is returned; a message whose tag hash fits but whose tag does not is
-//! left out, and so is one that a disk damaged; the first message that fits is returned whatever its size; `next` is past everything looked at.
+//! left out, and so is one that a disk damaged or whose time is over; the first message that fits is returned whatever its size; `next` is past everything looked at.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use protocol::filter::Filter;
 use protocol::names::QueueOffset;
+use protocol::properties;
 use protocol::record::Record;
+use stdx::Timestamp;
 
 use crate::dispatch;
 use crate::error::ReadError;
 use crate::log::{Access, Log, Part};
+use crate::metrics::Counter;
 use crate::queue::{Entry, QueueRef};
 use crate::views::Views;
 
@@ -87,15 +90,24 @@ const LOOK_RECORDS_MAX: u64 = 2_048;
 /// How many entries are taken from the queue at once.
 const ENTRIES: usize = 256;
 
+/// What is read from, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) views: &'a Views,
+    /// Counts messages whose time is over.
+    pub(crate) expired: &'a Counter,
+    pub(crate) now: Timestamp,
+    pub(crate) access: Access,
+}
+
 /// Reads from one queue.
 pub(crate) fn read(
-    log: &Log,
-    views: &Views,
+    source: Source<'_>,
     queue: &QueueRef,
     from: QueueOffset,
     limit: ReadLimit,
     filter: &Filter,
-    access: Access,
 ) -> Result<Read, ReadError> {
     // `next` is read first: `first` may rise meanwhile, never past it.
     let next = queue.dispatched();
@@ -106,15 +118,18 @@ pub(crate) fn read(
     if from < bounds.first || from > bounds.next {
         return Ok(Read::Beyond(bounds));
     }
-    let mut gather = Gather { log, filter, access, limit, held: None, out: Vec::new(), count: 0, bytes: 0 };
-    let look_max = if filter.needs_records() { LOOK_RECORDS_MAX } else { LOOK_MAX };
+    let expiry = may_expire(queue, from).then_some(source.now);
+    let mut gather =
+        Gather { source, filter, expiry, limit, held: None, out: Vec::new(), count: 0, bytes: 0 };
+    let looks = filter.needs_records() || expiry.is_some();
+    let look_max = if looks { LOOK_RECORDS_MAX } else { LOOK_MAX };
     let mut entries = Vec::new();
     let mut at = from;
     let mut outcome = Ok(());
     while outcome.is_ok() && at < next && at.0 - from.0 < look_max && !gather.is_full() {
         entries.clear();
         let want = (next.0 - at.0).min(ENTRIES.min(limit.messages.max(16)) as u64) as usize;
-        views.entries(queue, at, want, &mut entries);
+        source.views.entries(queue, at, want, &mut entries);
         if entries.is_empty() {
             // Retention passed by.
             break;
@@ -136,11 +151,17 @@ pub(crate) fn read(
     })
 }
 
+/// What waits for servers does not expire meanwhile, and a dead letter is there to be looked at.
+fn may_expire(queue: &QueueRef, from: QueueOffset) -> bool {
+    queue.may_expire(from) && !queue.key().topic.is_system() && !queue.key().topic.is_dlq()
+}
+
 /// Collects the bytes of entries.
 struct Gather<'a> {
-    log: &'a Log,
+    source: Source<'a>,
     filter: &'a Filter,
-    access: Access,
+    /// The time, where messages may expire.
+    expiry: Option<Timestamp>,
     limit: ReadLimit,
     /// The end of a stage that was leased last, and where in the log it begins.
     held: Option<(u64, Bytes)>,
@@ -214,7 +235,7 @@ impl Gather<'_> {
             let part = self.part(at, run.end)?;
             let end = at + part.bytes.len() as u64;
             let (inside, behind) = entries.split_at(entries.partition_point(|entry| entry.log.0 < end));
-            if part.is_from_file || !matches!(self.filter, Filter::All) {
+            if part.is_from_file || self.expiry.is_some() || !matches!(self.filter, Filter::All) {
                 self.keep_some(at, &part, inside);
             } else {
                 self.keep(part.bytes, inside.len());
@@ -230,7 +251,7 @@ impl Gather<'_> {
             held.as_ref().is_some_and(|(start, bytes)| *start <= at && end <= start + bytes.len() as u64)
         };
         if !covers(&self.held)
-            && let Some(hot) = self.log.hot(at)
+            && let Some(hot) = self.source.log.hot(at)
         {
             self.held = Some((at, hot));
         }
@@ -239,7 +260,7 @@ impl Gather<'_> {
                 let bytes = bytes.slice((at - start) as usize..(end - start) as usize);
                 Ok(Part { bytes, is_from_file: false })
             }
-            _ => self.log.part(at, end, self.access),
+            _ => self.source.log.part(at, end, self.source.access),
         }
     }
 
@@ -275,6 +296,13 @@ impl Gather<'_> {
         }
     }
 
+    /// A time that is no number is none.
+    fn is_over(&self, record: &Record<'_>) -> bool {
+        let Some(now) = self.expiry else { return false };
+        let until = record.property(properties::EXPIRES).and_then(|until| until.parse::<i64>().ok());
+        until.is_some_and(|until| until <= now.0)
+    }
+
     fn wants(&self, entry: &Entry, bytes: &[u8], is_from_file: bool) -> bool {
         let checked = Record::parse(bytes).map_err(|e| e.to_string()).and_then(|record| {
             if is_from_file {
@@ -283,6 +311,10 @@ impl Gather<'_> {
             Ok(record)
         });
         match checked {
+            Ok(record) if self.is_over(&record) => {
+                self.source.expired.add(1);
+                false
+            }
             Ok(record) => self.filter.by_record(&record),
             Err(why) => {
                 tracing::warn!(offset = entry.log.0, why, "a damaged message is passed over");

@@ -245,7 +245,7 @@ impl Store {
         limit: ReadLimit,
         filter: &Filter,
     ) -> Result<Read, ReadError> {
-        read::read(&self.log, &self.views, queue, from, limit, filter, Access::Cached)
+        read::read(self.source(Access::Cached), queue, from, limit, filter)
     }
 
     /// Reads messages on one of the store's reader threads, from the device where it has to be.
@@ -258,9 +258,12 @@ impl Store {
     ) -> Answer<Read> {
         let (store, queue, filter) = (self.clone(), queue.clone(), filter.clone());
         self.metrics.cold_reads.add(1);
-        self.readers.submit(move || {
-            read::read(&store.log, &store.views, &queue, from, limit, &filter, Access::Device)
-        })
+        self.readers.submit(move || read::read(store.source(Access::Device), &queue, from, limit, &filter))
+    }
+
+    fn source(&self, access: Access) -> read::Source<'_> {
+        let Store { log, views, metrics, .. } = self;
+        read::Source { log, views, expired: &metrics.expired, now: self.clock.now(), access }
     }
 
     /// True when the message at `from`, or the next one to come, is in the store's own memory.

@@ -134,6 +134,9 @@ impl Views {
         let entry = Entry { log: at, size: record.len() as u32, tag_hash: marks.tag_hash() };
         if has_queue_slot(record, &queue) {
             let offset = record.queue_offset();
+            if marks.expires() {
+                queue.0.note_expiring(offset);
+            }
             if queue.0.push(&self.arena, offset, &entry, !applied.is_live)? {
                 applied.dirty.push(queue.clone());
             }

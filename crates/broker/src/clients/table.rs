@@ -119,6 +119,8 @@ pub(crate) struct Greeted {
 pub(crate) struct ClientTable {
     consumers: HashMap<Group, Members>,
     producers: HashMap<Group, BTreeMap<ConnectionId, Session>>,
+    /// Where a client of some name produces, and in how many groups there.
+    producing: HashMap<ByteStr, BTreeMap<ConnectionId, usize>>,
     /// The groups a connection stands in, so that closing it touches no others.
     connections: HashMap<ConnectionId, HashSet<Group>>,
     /// Counts what members said anew.
@@ -158,15 +160,41 @@ impl ClientTable {
     /// Notes that a producer lives.
     pub(crate) fn producer(&mut self, session: &Session, group: Group) {
         self.connections.entry(session.connection).or_default().insert(group.clone());
-        self.producers.entry(group).or_default().insert(session.connection, session.clone());
+        let sessions = self.producers.entry(group).or_default();
+        let before = sessions.insert(session.connection, session.clone());
+        if before.as_ref().is_some_and(|before| before.client == session.client) {
+            return;
+        }
+        let groups = self.producing.entry(session.client.clone()).or_default();
+        *groups.entry(session.connection).or_default() += 1;
+        if let Some(before) = before {
+            self.produces_less(&before);
+        }
+    }
+
+    /// Takes one group from what a session produces in.
+    fn produces_less(&mut self, session: &Session) {
+        let Some(connections) = self.producing.get_mut(&session.client) else { return };
+        if let Some(groups) = connections.get_mut(&session.connection) {
+            *groups -= 1;
+            if *groups == 0 {
+                connections.remove(&session.connection);
+            }
+        }
+        if connections.is_empty() {
+            self.producing.remove(&session.client);
+        }
     }
 
     /// Forgets a producer that says goodbye.
     pub(crate) fn leave_producer(&mut self, connection: ConnectionId, group: &Group) {
         if let Some(sessions) = self.producers.get_mut(group) {
-            sessions.remove(&connection);
+            let left = sessions.remove(&connection);
             if sessions.is_empty() {
                 self.producers.remove(group);
+            }
+            if let Some(left) = left {
+                self.produces_less(&left);
             }
         }
         self.tidy_connection(connection, group);
@@ -236,6 +264,11 @@ impl ClientTable {
         self.producers.get(group).into_iter().flat_map(BTreeMap::keys)
     }
 
+    /// Returns the connections on which a client of that name produces, the newest first.
+    pub(crate) fn producing(&self, client: &str) -> impl Iterator<Item = &ConnectionId> {
+        self.producing.get(client).into_iter().flat_map(|connections| connections.keys().rev())
+    }
+
     /// Returns all producer groups with their sessions.
     pub(crate) fn producers(&self) -> impl Iterator<Item = (&Group, Vec<&Session>)> {
         self.producers.iter().map(|(group, sessions)| (group, sessions.values().collect()))
@@ -262,6 +295,7 @@ impl ClientTable {
         assert!(self.consumers.values().all(|members| !members.sessions.is_empty()));
         assert!(self.producers.values().all(|sessions| !sessions.is_empty()));
         let mut seen: HashMap<ConnectionId, HashSet<Group>> = HashMap::new();
+        let mut producing: HashMap<ByteStr, BTreeMap<ConnectionId, usize>> = HashMap::new();
         for (group, members) in &self.consumers {
             for (connection, member) in &members.sessions {
                 assert_eq!(*connection, member.session.connection);
@@ -269,10 +303,12 @@ impl ClientTable {
             }
         }
         for (group, sessions) in &self.producers {
-            for connection in sessions.keys() {
+            for (connection, session) in sessions {
                 seen.entry(*connection).or_default().insert(group.clone());
+                *producing.entry(session.client.clone()).or_default().entry(*connection).or_default() += 1;
             }
         }
+        assert_eq!(producing, self.producing, "a name leads to the connections on which it produces");
         assert_eq!(seen, self.connections, "a connection knows exactly the groups it stands in");
         self.consumers.values().for_each(Members::check);
     }

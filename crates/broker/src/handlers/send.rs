@@ -56,7 +56,7 @@ fn send(
     answers: &mut Vec<Answer<SendReply>>,
 ) {
     let store_host = broker.address(turn.local);
-    let inputs = asked.map(|(header, body)| from_wire(header, body, turn, store_host)).collect();
+    let inputs = asked.map(|(header, body)| input(header, body, turn.peer, store_host)).collect();
     let config = broker.config();
     answers.extend(broker.send_together(inputs, turn.now).into_iter().map(|sending| match sending {
         Sending::Done(sent) => {
@@ -73,7 +73,8 @@ fn send(
     }));
 }
 
-fn from_wire(header: SendHeader, body: Bytes, turn: &Turn, store_host: SocketAddr) -> SendInput {
+/// What a client at `peer` asks.
+pub(super) fn input(header: SendHeader, body: Bytes, peer: SocketAddr, store_host: SocketAddr) -> SendInput {
     let sys_flag = match (header.unit, header.topic.is_retry()) {
         (false, _) => 0,
         (true, false) => UNIT,
@@ -86,7 +87,7 @@ fn from_wire(header: SendHeader, body: Bytes, turn: &Turn, store_host: SocketAdd
         flag: header.flag,
         sys_flag: header.sys_flag,
         born_at: header.born_at,
-        born_host: turn.peer,
+        born_host: peer,
         store_host,
         reconsumed: header.reconsume,
         reconsume_max: header.max_reconsume,
@@ -97,7 +98,7 @@ fn from_wire(header: SendHeader, body: Bytes, turn: &Turn, store_host: SocketAdd
 }
 
 /// The ids of all messages, joined by commas.
-fn message_ids(sent: &Sent) -> ByteStr {
+pub(super) fn message_ids(sent: &Sent) -> ByteStr {
     let digits = if sent.store_host.ip().to_canonical().is_ipv6() { 56 } else { 32 };
     // Exactly as long as it gets: a text with room to spare is copied when it becomes shared.
     let mut ids = String::with_capacity(sent.starts().len() * (digits + 1) - 1);

@@ -22,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::batch::BatchError;
 use protocol::body::TopicConfig;
+use protocol::kind::Kind;
 use protocol::names::{
     ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC, TopicName,
 };
@@ -30,7 +31,7 @@ use protocol::{caps, properties};
 use stdx::Timestamp;
 use store::{AppendError, Draft, QueueLimit, QueueRef, Settled};
 
-use self::check::check;
+use self::check::{check, check_kind};
 pub(crate) use self::half::Onward;
 use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::stamp::Brand;
@@ -150,6 +151,14 @@ pub enum SendRefused {
     /// A compacted topic keeps the latest message of a key.
     #[error("Required message key is missing")]
     KeyMissing,
+    /// The topic takes messages of another kind.
+    #[error("TopicMessageType validate failed, the expected type is {expected}, but actual type is {actual}")]
+    OtherKind {
+        /// What the topic takes.
+        expected: Kind,
+        /// What the message is.
+        actual: Kind,
+    },
     /// The batch cannot be taken apart.
     #[error("the batch is not readable: {0}")]
     BadBatch(#[from] BatchError),
@@ -326,6 +335,13 @@ impl Broker {
         Ok(stored)
     }
 
+    /// Judges a message without storing it. Returns the queue that it is for; its topic is made if need be.
+    pub(crate) fn queue_for(&self, input: &SendInput, now: Timestamp) -> Result<QueueId, SendRefused> {
+        let found = self.topics.for_write(&input.topic, &input.template, &self.store, now)?;
+        check(input, &found.topic, &self.config())?;
+        Ok(input.queue.unwrap_or_else(|| found.topic.any_queue()))
+    }
+
     /// Says whether nothing is left to wait for.
     fn is_settled(&self, stored: &Stored) -> bool {
         !stored.made_topic
@@ -373,16 +389,22 @@ impl Broker {
         config: &BrokerConfig,
         now: Timestamp,
     ) -> Result<Planned<'a>, SendRefused> {
-        let said = Said::read(&input.properties);
+        let mut said = Said::read(&input.properties);
         if topic.is_compacted() && !said.keyed {
             return Err(SendRefused::KeyMissing);
         }
+        if config.sending.check_message_types {
+            check_kind(topic, said.kind())?;
+        }
+        let urgent = said.urgency().map(|urgency| topic.queue_of_priority(urgency));
         let rule = self.retry_rule(input, now)?;
         let route = plan(&said, self.delay.levels(), rule, input.reconsumed, self.clockwork(now))?;
         if route == Route::Half {
             self.admit_half()?;
         }
-        let place = self.place(input, topic, route, now)?;
+        self.expire(&mut said, topic, route, now);
+        let told = urgent.or(input.queue).unwrap_or_else(|| topic.any_queue());
+        let place = self.place(input, topic, told, route, now)?;
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let properties = self.properties(&said, input, &place, route, fresh.as_deref())?;
         Ok(Planned {
@@ -403,6 +425,17 @@ impl Broker {
             is_half: matches!(route, Route::Half),
             immunity: said.immunity,
         })
+    }
+
+    /// Decides until when a message is worth being read. Half a message is not, and what nobody wanted any more is for ever.
+    fn expire(&self, said: &mut Said<'_>, topic: &Topic, route: Route, now: Timestamp) {
+        let from = match route {
+            Route::Direct => now,
+            Route::Delayed(level) => self.delay.levels().due(level.queue().0 as usize, now),
+            Route::Timed(due) => due,
+            Route::Half | Route::DeadLetters => return,
+        };
+        said.expire(from, topic.ttl());
     }
 
     fn count_sent(&self, topic: &Topic, calls: usize, messages: usize, bytes: usize, now: Timestamp) {
@@ -452,10 +485,10 @@ impl Broker {
         &self,
         input: &SendInput,
         topic: &'a Topic,
+        told: QueueId,
         route: Route,
         now: Timestamp,
     ) -> Result<Place<'a>, SendRefused> {
-        let told = input.queue.unwrap_or_else(|| topic.any_queue());
         let (queue, is_new) = match route {
             Route::Direct => (topic.queue_handle(told, &self.store)?, false),
             Route::Delayed(level) => {

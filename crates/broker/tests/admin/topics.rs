@@ -82,6 +82,10 @@ async fn a_topic_is_made_changed_and_deleted() {
         29 the permission 64 has bits that mean nothing"#]]
     .assert_eq(&shown.join("\n"));
 
+    let mixed = Site::with(|config| config.creation.mixed_topics = true);
+    let peer_of_mixed = mixed.client("op").await;
+    set(&peer_of_mixed, &topic_request("u", 4, "+message.type=MIXED")).await.expect("it is wanted there");
+
     peer.send("t", 0, &[], "x").await;
     let commit = UpdateConsumerOffset {
         group: Group::stored("TOOLS_CONSUMER"),

@@ -4,5 +4,6 @@
 mod bodies;
 mod groups;
 mod messages;
+mod replies;
 mod site;
 mod transactions;

@@ -3,7 +3,9 @@
 
 mod bank;
 mod delays;
+mod expiry;
 mod filters;
+mod kinds;
 mod progress;
 mod pulls;
 mod races;

@@ -3,7 +3,7 @@
 
 use protocol::codes::ResponseCode;
 use protocol::names::BrokerName;
-use protocol::send::{SendBatchMessage, SendMessageV2, SendReply};
+use protocol::send::{SendBatchMessage, SendMessageV2, SendReply, SendReplyMessageV2};
 use remoting::{CallError, Response};
 
 use crate::producer::draft::Draft;
@@ -47,9 +47,13 @@ impl Shared {
         let queue = self.pick(&route, None);
         let failed = |error| SendError::Failed { attempts: 1, queue: queue.clone(), error };
         let address = master(&route, queue)?;
-        let request = SendMessageV2(draft.header(queue.id));
+        let (header, body) = (draft.header(queue.id), draft.body.clone());
         let connection = self.session.connect(address, self.config.retry.timeout).await.map_err(failed)?;
-        connection.notify(&request, draft.body.clone()).map_err(failed)
+        let left = match draft.is_reply() {
+            true => connection.notify(&SendReplyMessageV2(header), body),
+            false => connection.notify(&SendMessageV2(header), body),
+        };
+        left.map_err(failed)
     }
 
     async fn route_in_time(
@@ -74,6 +78,8 @@ impl Shared {
         let (header, body) = (draft.header(queue.id), draft.body.clone());
         let response = if draft.is_batch() {
             self.session.call(address, &SendBatchMessage(header), body, patience).await?
+        } else if draft.is_reply() {
+            self.session.call(address, &SendReplyMessageV2(header), body, patience).await?
         } else {
             self.session.call(address, &SendMessageV2(header), body, patience).await?
         };

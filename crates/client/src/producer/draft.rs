@@ -14,6 +14,7 @@ use stdx::Timestamp;
 
 use crate::message::{InvalidMessage, Message, check_properties};
 use crate::producer::ProducerConfig;
+use crate::producer::request::REPLY;
 
 /// Set in the system flag of a half message.
 const PREPARED: i32 = 0x4;
@@ -109,6 +110,11 @@ impl Draft {
 
     pub(super) fn topic(&self) -> &TopicName {
         &self.topic
+    }
+
+    /// It answers a request.
+    pub(super) fn is_reply(&self) -> bool {
+        !self.is_batch && self.properties.get(properties::MSG_TYPE) == Some(REPLY)
     }
 
     pub(super) fn is_batch(&self) -> bool {

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use protocol::filter::Filter;
@@ -18,6 +18,7 @@ use protocol::transaction::{COMMIT, CheckTransactionState, EndTransaction, ROLLB
 use remoting::{CallError, Connection, Ctx, Refusal, Reply, Router};
 use stdx::Timestamp;
 
+use super::request::Desk;
 use super::{Producer, ProducerConfig, SendError, Sent, Shared};
 use crate::consumer::Received;
 use crate::message::Message;
@@ -46,13 +47,10 @@ pub struct Ended {
     pub told: Result<(), CallError>,
 }
 
-type Answer = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Answers the questions of brokers.
-struct Desk {
-    check: Box<dyn Fn(Received) -> Answer + Send + Sync>,
-    shared: OnceLock<Weak<Shared>>,
-}
+pub(super) type Check = Box<dyn Fn(Received) -> Answer + Send + Sync>;
 
 /// A running producer of transactions. Every producer of its group is asked about the messages of each.
 pub struct TransactionProducer {
@@ -75,12 +73,9 @@ impl TransactionProducer {
         C: Fn(Received) -> F + Send + Sync + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let check = Box::new(move |message| Box::pin(check(message)) as Answer);
-        let desk = Arc::new(Desk { check, shared: OnceLock::new() });
-        let producer = Producer::open(config, Router::new().on(answer), desk.clone()).await?;
-        // Set once, and before a broker knows of this producer.
-        let _ = desk.shared.set(Arc::downgrade(&producer.shared));
-        Ok(TransactionProducer { producer })
+        let check: Check = Box::new(move |message| Box::pin(check(message)) as Answer);
+        let desk = Desk::asked(check);
+        Ok(TransactionProducer { producer: Producer::open(config, Router::new().on(answer), desk).await? })
     }
 
     /// Stores a message half, runs the local transaction, and tells the broker its outcome. A message whose half was not
@@ -179,7 +174,8 @@ async fn answer(
     question: CheckTransactionState,
     body: Bytes,
 ) -> Result<Reply<()>, Refusal> {
-    let Some(shared) = desk.shared.get().and_then(Weak::upgrade) else { return Ok(Reply::ok(())) };
+    let shared = desk.shared.get().and_then(Weak::upgrade);
+    let Some((shared, check)) = shared.zip(desk.check.as_ref()) else { return Ok(Reply::ok(())) };
     let broker = question.broker.as_deref().map(BrokerName::stored).unwrap_or_default();
     let message = match Received::list(&body, &broker, &Filter::All) {
         Ok(mut messages) if !messages.is_empty() => messages.swap_remove(0),
@@ -188,7 +184,7 @@ async fn answer(
             return Ok(Reply::ok(()));
         }
     };
-    let outcome = (desk.check)(message).await;
+    let outcome = check(message).await;
     if outcome == Outcome::Unknown {
         return Ok(Reply::ok(()));
     }

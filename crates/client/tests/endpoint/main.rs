@@ -10,5 +10,6 @@ mod orderly;
 mod pull;
 mod push;
 mod rebalance;
+mod requests;
 mod send;
 mod transactions;

@@ -111,6 +111,10 @@ pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
 pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
 /// When it was due before its time was changed; ours.
 pub const TIMER_WAS_MS: &str = "KIRUNA_TIMER_WAS_MS";
+/// For how many milliseconds from its delivery on a message is worth being read; ours.
+pub const TTL_MS: &str = "__TTL_MS";
+/// From when on a message is not delivered any more; ours. As long as the names that every record is searched for.
+pub const EXPIRES: &str = "__EXPIRE";
 /// The message that a recall takes back.
 pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
 /// Delay level of a timed message.

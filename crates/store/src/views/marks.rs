@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. What the views need of a record's properties, found in one pass over their text.
-//! In: the properties of a record. Out: tag hash and index keys. Where a name stands twice the later one counts.
+//! In: the properties of a record. Out: tag hash, index keys, whether it expires. Where a name stands twice the later one counts.
 
 use protocol::record::{self, Record};
 
@@ -15,6 +15,7 @@ pub(crate) struct Marks<'a> {
     tag: &'a [u8],
     unique: &'a [u8],
     keys: &'a [u8],
+    expires: bool,
 }
 
 impl<'a> Marks<'a> {
@@ -39,6 +40,7 @@ impl<'a> Marks<'a> {
             _ if value.is_empty() => {}
             b"UNIQ_KEY" => self.unique = value,
             b"TAGS" => self.tag = value,
+            b"__EXPIRE" => self.expires = true,
             b"KEYS" => self.keys = value,
             _ => {}
         }
@@ -47,6 +49,11 @@ impl<'a> Marks<'a> {
     /// What the queue entry holds for the tag.
     pub(crate) fn tag_hash(&self) -> i64 {
         str::from_utf8(self.tag).map_or(0, record::tag_hash)
+    }
+
+    /// It is not worth being read for ever.
+    pub(crate) fn expires(&self) -> bool {
+        self.expires
     }
 
     /// The index entries of the record at `log`, the unique key first.

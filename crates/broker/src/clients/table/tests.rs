@@ -230,7 +230,42 @@ fn the_silent_are_forgotten() {
     );
 }
 
+#[test]
+fn a_producer_is_found_by_its_name_while_one_connection_is_left() {
+    let mut table = ClientTable::default();
+    let found = |table: &ClientTable, name: &str| table.producing(name).copied().collect::<Vec<_>>();
+    for (connection, group) in [(1, "g"), (1, "h"), (2, "g")] {
+        table.producer(&session(connection, "asking", 0), Group::stored(group));
+    }
+    assert_eq!(found(&table, "asking"), [2, 1]);
+    table.leave_producer(1, &Group::stored("g"));
+    assert_eq!(found(&table, "asking"), [2, 1], "it still produces in another group there");
+    table.producer(&session(2, "renamed", 1), Group::stored("g"));
+    assert_eq!((found(&table, "asking"), found(&table, "renamed")), (vec![1], vec![2]));
+    table.close(1);
+    assert_eq!(found(&table, "asking"), []);
+    table.check();
+}
+
 proptest! {
+    /// Whatever producers do, a name leads to them and to nobody else.
+    #[test]
+    fn producers_are_found(steps in proptest::collection::vec((0..6u8, 0..4u64, 0..3u8, 0..60i64), 0..80)) {
+        let mut table = ClientTable::default();
+        let mut now = 0;
+        for (verb, connection, group, pause) in steps {
+            now += pause;
+            let group = Group::stored(format!("g{group}"));
+            match verb {
+                0..=2 => table.producer(&session(connection, &format!("c{}", now % 3), now), group),
+                3 => table.leave_producer(connection, &group),
+                4 => drop(table.close(connection)),
+                _ => drop(table.expire(Timestamp(now * 1000), SILENCE)),
+            }
+            table.check();
+        }
+    }
+
     /// Whatever happens, the table knows exactly who beat last and has not left, closed or fallen silent.
     #[test]
     fn equals_the_model(steps in proptest::collection::vec((0..6u8, 0..4u64, 0..3u8, 0..60i64), 0..80)) {

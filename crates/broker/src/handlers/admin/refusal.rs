@@ -52,6 +52,7 @@ fn attributes(refused: &AttributesRefused) -> ResponseCode {
         AttributesRefused::Format(_)
         | AttributesRefused::Twice(_)
         | AttributesRefused::Unknown(_)
+        | AttributesRefused::New(_)
         | AttributesRefused::NotThere(_)
         | AttributesRefused::Fixed(_)
         | AttributesRefused::Value { .. } => ResponseCode::SYSTEM_ERROR,

@@ -4,6 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::kind::{self, Kind};
+
+use crate::topics::TTL_ATTRIBUTE;
+
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, String>;
 
@@ -19,6 +23,9 @@ pub enum AttributesRefused {
     /// There is no such attribute.
     #[error("unsupported key: {0}")]
     Unknown(String),
+    /// Nothing of a new topic can be removed.
+    #[error("only add attribute is supported while creating topic. key: {0}")]
+    New(String),
     /// Nothing is there to remove.
     #[error("attempt to delete a nonexistent key: {0}")]
     NotThere(String),
@@ -46,11 +53,13 @@ struct Known {
 
 enum Values {
     OneOf(&'static [&'static str], &'static str),
-    /// A whole number from here on.
-    From(i64, &'static str),
+    /// A kind of message.
+    Kind,
+    /// A whole number from here to there.
+    Between(i64, i64, &'static str),
 }
 
-const KNOWN: [Known; 4] = [
+const KNOWN: [Known; 6] = [
     Known {
         name: "queue.type",
         changeable: false,
@@ -61,16 +70,26 @@ const KNOWN: [Known; 4] = [
         changeable: false,
         values: Values::OneOf(&["DELETE", "COMPACTION"], "DELETE, COMPACTION"),
     },
+    Known { name: kind::ATTRIBUTE, changeable: true, values: Values::Kind },
     Known {
-        name: "message.type",
+        name: "reserve.time",
         changeable: true,
-        values: Values::OneOf(
-            &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED"],
-            "UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, MIXED",
-        ),
+        values: Values::Between(-1, i64::MAX, "a whole number from -1"),
     },
-    Known { name: "reserve.time", changeable: true, values: Values::From(-1, "a whole number from -1") },
+    Known {
+        name: TTL_ATTRIBUTE,
+        changeable: true,
+        values: Values::Between(1, 315_360_000_000, "milliseconds from 1 to 315360000000"),
+    },
+    Known {
+        name: "lite.topic.expiration",
+        changeable: true,
+        values: Values::Between(-1, 43_200, "a whole number from -1 to 43200"),
+    },
 ];
+
+/// What `message.type` may be.
+const KINDS: &str = "UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, PRIORITY, LITE, MIXED";
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +154,9 @@ impl Changes {
     pub(crate) fn apply(&self, current: Option<&Attributes>) -> Result<Attributes, AttributesRefused> {
         let mut next = current.cloned().unwrap_or_default();
         for (name, change) in &self.0 {
+            if current.is_none() && *change == Change::Remove {
+                return Err(AttributesRefused::New(name.clone()));
+            }
             let known = KNOWN.iter().find(|known| known.name == name);
             let known = known.ok_or_else(|| AttributesRefused::Unknown(name.clone()))?;
             let is_same = matches!(change, Change::Set(value) if next.get(name) == Some(value));
@@ -160,7 +182,10 @@ impl Known {
     fn check(&self, value: &str) -> Result<(), AttributesRefused> {
         let (fine, allowed) = match self.values {
             Values::OneOf(values, allowed) => (values.contains(&value), allowed),
-            Values::From(least, allowed) => (value.parse().is_ok_and(|number: i64| number >= least), allowed),
+            Values::Kind => (Kind::of_name(value).is_some(), KINDS),
+            Values::Between(least, most, allowed) => {
+                (value.parse().is_ok_and(|number: i64| (least..=most).contains(&number)), allowed)
+            }
         };
         if fine {
             return Ok(());
@@ -208,10 +233,14 @@ mod tests {
             None,
             "+message.type=WRONG",
             expect![[
-                r#"value "WRONG" is not in the range of message.type: UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, MIXED"#
+                r#"value "WRONG" is not in the range of message.type: UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, PRIORITY, LITE, MIXED"#
             ]],
         );
-        check(None, "-message.type", expect!["attempt to delete a nonexistent key: message.type"]);
+        check(
+            None,
+            "-message.type",
+            expect!["only add attribute is supported while creating topic. key: message.type"],
+        );
         check(
             None,
             "+reserve.time=-2",
@@ -219,9 +248,26 @@ mod tests {
         );
         check(
             None,
+            "+lite.topic.expiration=43201",
+            expect![[
+                r#"value "43201" is not in the range of lite.topic.expiration: a whole number from -1 to 43200"#
+            ]],
+        );
+        check(
+            None,
             "+",
             expect![[r#"wrong format of the attribute change "+": write +name=value or -name"#]],
         );
+    }
+
+    #[test]
+    fn every_kind_can_be_set_and_is_named_when_none_is() {
+        let names = Kind::ALL.map(Kind::name);
+        assert_eq!(names.join(", "), KINDS);
+        for name in names {
+            let set = Changes::read(&format!("+message.type={name}")).and_then(|changes| changes.apply(None));
+            assert_eq!(set.expect("it is a kind").get(kind::ATTRIBUTE).map(String::as_str), Some(name));
+        }
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl Broker {
         put(table, "putMessageSizeTotal", totals.sent_bytes);
         put(table, "putMessageAverageSize", decimal(share(totals.sent_bytes, totals.sent_messages)));
         put(table, "putMessageFailedTimes", self.store.metrics().busy.get());
+        put(table, "expiredMessagesPassed", self.store.metrics().expired.get());
         put(table, "putMessageEntireTimeMax", self.rates.longest_send());
         put(table, "getMessageEntireTimeMax", 0);
         put(table, "putMessageDistributeTime", classes(self.rates.send_classes()));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use protocol::body::{MessageQueue, TopicConfig, TopicOffset, TopicStatsTable};
 use protocol::json::ObjectMap;
+use protocol::kind::{self, Kind};
 use protocol::names::{BrokerName, Group, NameError, QueueId, QueueOffset, TopicName};
 use stdx::{Timestamp, deadline};
 
@@ -56,7 +57,7 @@ pub enum SetTopicRefused {
         /// What was asked for.
         permission: i32,
     },
-    /// Messages of all kinds in one topic are not served.
+    /// Messages of all kinds in one topic are not wanted here.
     #[error("MIXED message type is not supported.")]
     Mixed,
     /// Its attributes cannot be changed like that.
@@ -111,7 +112,8 @@ impl Broker {
         if config.perm & !PERMISSION_BITS != 0 {
             return Err(SetTopicRefused::Permission { permission: config.perm });
         }
-        if input.attributes.wanted("message.type") == Some("MIXED") {
+        let is_mixed = input.attributes.wanted(kind::ATTRIBUTE) == Some(Kind::Mixed.name());
+        if is_mixed && !self.config().creation.mixed_topics {
             return Err(SetTopicRefused::Mixed);
         }
         let current = self.topics.get(&config.topic_name);

@@ -9,6 +9,7 @@ use protocol::record::Message;
 use stdx::Timestamp;
 use store::{Draft, QueueRef, Settled};
 
+use super::check::check_kind;
 use super::stamp::Said;
 use super::{SendInput, SendRefused, Sent, Stored, message, properties_fit};
 use crate::Broker;
@@ -82,7 +83,7 @@ impl Broker {
         now: Timestamp,
     ) -> Result<Letter<'a>, SendRefused> {
         let text = std::str::from_utf8(unit.properties).map_err(|_| SendRefused::PropertiesNotText)?;
-        let said = Said::read(text);
+        let mut said = Said::read(text);
         at_once(&said)?;
         if unit.body.is_empty() {
             return Err(SendRefused::NoBody);
@@ -90,6 +91,10 @@ impl Broker {
         if topic.is_compacted() && !said.keyed {
             return Err(SendRefused::KeyMissing);
         }
+        if self.config().sending.check_message_types {
+            check_kind(topic, said.kind())?;
+        }
+        said.expire(now, topic.ttl());
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let inherited: Vec<(&str, &str)> = inherited(&input.properties, text).collect();
         let properties = said.stored(&self.brand, &[], &inherited, fresh.as_deref());

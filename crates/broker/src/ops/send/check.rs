@@ -3,6 +3,7 @@
 //! In: the wish, its topic and the limits. Out: nothing, or the first reason why not.
 
 use protocol::caps;
+use protocol::kind::Kind;
 
 use super::{SendInput, SendRefused};
 use crate::config::BrokerConfig;
@@ -35,4 +36,13 @@ pub(crate) fn check(input: &SendInput, topic: &Topic, config: &BrokerConfig) -> 
         return Err(SendRefused::NotInBatch { what: "retry group" });
     }
     Ok(())
+}
+
+/// Judges a message by its kind. What belongs to a group (retries, dead letters) takes every kind.
+pub(crate) fn check_kind(topic: &Topic, actual: Kind) -> Result<(), SendRefused> {
+    let expected = topic.kind();
+    if expected.takes(actual) || topic.name().is_retry() || topic.name().is_dlq() {
+        return Ok(());
+    }
+    Err(SendRefused::OtherKind { expected, actual })
 }

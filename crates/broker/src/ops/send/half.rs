@@ -98,9 +98,10 @@ impl Broker {
         let topic = self.topics.get(&name).ok_or_else(|| TopicRefused::Missing { topic: name.clone() })?;
         let wanted: u32 =
             record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let told = topic.still_read(QueueId(wanted));
         let input = SendInput {
             template: Template::default(),
-            queue: Some(topic.still_read(QueueId(wanted))),
+            queue: Some(told),
             topic: name,
             flag: record.flag(),
             sys_flag: record.sys_flag(),
@@ -117,7 +118,8 @@ impl Broker {
         let mut said = Said::read(&input.properties);
         said.half = false;
         let route = plan(&said, self.delay.levels(), None, input.reconsumed, self.clockwork(now))?;
-        let place = self.place(&input, &topic, route, now)?;
+        self.expire(&mut said, &topic, route, now);
+        let place = self.place(&input, &topic, told, route, now)?;
         let properties = self.properties(&said, &input, &place, route, None)?;
         let queue = place.queue.into_owned();
         Ok(Onward { topic, queue, properties, input })

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use super::timing::Timing;
+use protocol::kind::{Kind, Wishes};
 use protocol::properties::{self as names, NAME_END, VALUE_END};
+use stdx::Timestamp;
 
 /// The properties that every message stored here gets; the same text each time.
 pub(crate) struct Brand(String);
@@ -20,6 +22,14 @@ pub(crate) struct Said<'a> {
     pub(crate) unique: Option<&'a str>,
     /// The delay level, 0 when there is none. A level that is no number is none, as in RocketMQ.
     pub(crate) delay: i64,
+    /// It names a delay level, whatever that says.
+    leveled: bool,
+    /// It names a group of messages that stay in order.
+    in_order: bool,
+    /// It names a light queue of its topic.
+    lite: bool,
+    /// How urgent it is.
+    priority: Option<&'a str>,
     /// It is the first half of a transaction.
     pub(crate) half: bool,
     /// How long the producer of a half message is not to be asked about it.
@@ -32,6 +42,14 @@ pub(crate) struct Said<'a> {
     pub(crate) keyed: bool,
     /// Something in it is not stored as it came.
     rewrite: bool,
+    /// For how many milliseconds it is worth being read.
+    ttl: Option<&'a str>,
+    /// It says already until when.
+    expires: bool,
+    /// Until when it is worth being read, if that is decided here.
+    deadline: Option<Timestamp>,
+    /// Its priority is not stored.
+    drops_priority: bool,
 }
 
 /// Properties that a stored message never has from its sender.
@@ -63,17 +81,30 @@ impl<'a> Said<'a> {
             text,
             unique: None,
             delay: 0,
+            leveled: false,
+            in_order: false,
+            lite: false,
+            priority: None,
             half: false,
             immunity: None,
             timing: Timing::default(),
             wait: true,
             keyed: false,
             rewrite: false,
+            ttl: None,
+            expires: false,
+            deadline: None,
+            drops_priority: false,
         };
         for (name, value) in names::iter(text) {
             match name {
                 names::UNIQ_KEY => said.unique = Some(value),
-                names::DELAY => said.delay = value.parse().unwrap_or(0),
+                names::DELAY => (said.delay, said.leveled) = (value.parse().unwrap_or(0), true),
+                names::SHARDING_KEY => said.in_order = true,
+                names::PRIORITY => said.priority = Some(value),
+                names::LITE_TOPIC => said.lite = true,
+                names::TTL_MS => said.ttl = Some(value),
+                names::EXPIRES => said.expires = true,
                 names::TRAN_MSG => said.half = value.eq_ignore_ascii_case("true"),
                 names::CHECK_IMMUNITY_TIME_IN_SECONDS => {
                     said.immunity = value.parse().ok().map(Duration::from_secs);
@@ -85,6 +116,36 @@ impl<'a> Said<'a> {
             }
         }
         said
+    }
+
+    /// The kind of message that this is.
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::of_message(Wishes {
+            half: self.half,
+            later: self.leveled || self.timing.names_one(),
+            in_order: self.in_order,
+            priority: self.priority.is_some(),
+            lite: self.lite,
+        })
+    }
+
+    /// How urgent it is: 0 and more, if it says so in a number. A message that asks for something else besides has no
+    /// priority, and is stored without.
+    pub(crate) fn urgency(&mut self) -> Option<u32> {
+        let urgency = self.priority?.parse::<i32>().ok().and_then(|number| u32::try_from(number).ok())?;
+        if self.kind() == Kind::Priority {
+            return Some(urgency);
+        }
+        (self.drops_priority, self.rewrite) = (true, true);
+        None
+    }
+
+    /// Decides until when it is worth being read. `from` is when it can be read first, `ttl` what its topic says for messages
+    /// that say nothing. What an earlier broker or its sender decided stays, so a retry is not worth longer.
+    pub(crate) fn expire(&mut self, from: Timestamp, ttl: Option<Duration>) {
+        let own = self.ttl.and_then(|text| text.parse().ok()).filter(|ttl| *ttl > 0);
+        let ttl = own.map(Duration::from_millis).or(ttl).filter(|_| !self.expires);
+        self.deadline = ttl.map(|ttl| from + ttl);
     }
 
     /// Returns the text to store: what came, without `without`, with `also`, an id and the brand.
@@ -100,7 +161,11 @@ impl<'a> Said<'a> {
         let more: usize = also.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let mut out = String::with_capacity(self.text.len() + 1 + 48 + more + brand.0.len());
         if self.rewrite || !without.is_empty() {
-            let kept = |name: &str| !is_cleared(name) && !without.contains(&name);
+            let kept = |name: &str| {
+                !is_cleared(name)
+                    && !without.contains(&name)
+                    && !(self.drops_priority && name == names::PRIORITY)
+            };
             names::iter(self.text).filter(|(name, _)| kept(name)).for_each(|pair| put(&mut out, pair));
         } else {
             out.push_str(self.text);
@@ -109,6 +174,9 @@ impl<'a> Said<'a> {
             }
         }
         also.iter().for_each(|pair| put(&mut out, *pair));
+        if let Some(deadline) = self.deadline {
+            put(&mut out, (names::EXPIRES, &deadline.to_string()));
+        }
         if let Some(id) = fresh {
             put(&mut out, (names::UNIQ_KEY, id));
         }
@@ -185,6 +253,43 @@ mod tests {
                 unique Some("u") delay 3 half true timed true wait false keyed false"#]],
         );
         assert_eq!(Said::read("DELAY\u{1}soon").delay, 0);
+    }
+
+    #[test]
+    fn a_priority_is_one_only_alone() {
+        let rows = [
+            ("_SYS_MSG_PRIORITY_=3", Kind::Priority, Some(3), "_SYS_MSG_PRIORITY_=3;"),
+            (
+                "_SYS_MSG_PRIORITY_=3;__LITE_TOPIC=a",
+                Kind::Priority,
+                Some(3),
+                "_SYS_MSG_PRIORITY_=3;__LITE_TOPIC=a;",
+            ),
+            ("A=b;_SYS_MSG_PRIORITY_=3;__SHARDINGKEY=k", Kind::Fifo, None, "A=b;__SHARDINGKEY=k;"),
+            ("DELAY=0;_SYS_MSG_PRIORITY_=3", Kind::Delay, None, "DELAY=0;"),
+            (
+                "TIMER_OUT_MS=1;TIMER_DELIVER_MS=1;_SYS_MSG_PRIORITY_=3",
+                Kind::Delay,
+                None,
+                "TIMER_OUT_MS=1;TIMER_DELIVER_MS=1;",
+            ),
+            (
+                "_SYS_MSG_PRIORITY_=-1;__SHARDINGKEY=k",
+                Kind::Fifo,
+                None,
+                "_SYS_MSG_PRIORITY_=-1;__SHARDINGKEY=k;",
+            ),
+            ("_SYS_MSG_PRIORITY_=high", Kind::Priority, None, "_SYS_MSG_PRIORITY_=high;"),
+            ("__LITE_TOPIC=a", Kind::Lite, None, "__LITE_TOPIC=a;"),
+            ("", Kind::Normal, None, ""),
+        ];
+        for (text, kind, urgency, stored) in rows {
+            let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
+            let mut said = Said::read(&text);
+            assert_eq!((said.kind(), said.urgency()), (kind, urgency), "{text:?}");
+            let kept = said.stored(&Brand(String::new()), &[], &[], None);
+            assert_eq!(kept.replace('\u{1}', "=").replace('\u{2}', ";"), stored, "{text:?}");
+        }
     }
 
     #[test]

@@ -43,9 +43,14 @@ impl<'a> Timing<'a> {
         true
     }
 
-    /// It names a time.
+    /// It names a time, waited for or not.
+    pub(crate) fn names_one(&self) -> bool {
+        self.seconds.is_some() || self.millis.is_some() || self.at.is_some()
+    }
+
+    /// It names a time that is still to be waited for.
     pub(crate) fn is_asked(&self) -> bool {
-        !self.has_waited && (self.seconds.is_some() || self.millis.is_some() || self.at.is_some())
+        !self.has_waited && self.names_one()
     }
 
     /// When it is due; `None` when it goes at once. Seconds go before milliseconds, a delay before a time.
