@@ -71,13 +71,16 @@ async fn reply(peer: &Peer, client: Option<&str>, body: &str) -> Result<SendRepl
 
 /// What the log has of replies, once there are so many.
 async fn stored(peer: &Peer, count: usize) -> Vec<String> {
-    loop {
-        let (_, _, found) = peer.pull(pull_request("watch", TOPIC, 0, 0)).await;
-        if found.len() >= count {
-            return found;
+    let all = async {
+        loop {
+            let (_, _, found) = peer.pull(pull_request("watch", TOPIC, 0, 0)).await;
+            if found.len() >= count {
+                return found;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("so many are stored")
 }
 
 #[tokio::test]
@@ -129,9 +132,12 @@ async fn a_reply_that_nobody_takes_is_refused_and_stored() {
 async fn asking_and_gone(site: &Site) -> String {
     Asking::new(site, "left", false).await.connection.close();
     let is_known = || site.broker.clients().producers().iter().any(|(group, _)| **group == *"askers");
-    while is_known() {
-        tokio::task::yield_now().await;
-    }
+    let left = async {
+        while is_known() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("it is forgotten");
     "left".to_owned()
 }
 
