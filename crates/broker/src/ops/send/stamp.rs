@@ -161,12 +161,9 @@ impl<'a> Said<'a> {
         let more: usize = also.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let mut out = String::with_capacity(self.text.len() + 1 + 48 + more + brand.0.len());
         if self.rewrite || !without.is_empty() {
-            let kept = |name: &str| {
-                !is_cleared(name)
-                    && !without.contains(&name)
-                    && !(self.drops_priority && name == names::PRIORITY)
-            };
-            names::iter(self.text).filter(|(name, _)| kept(name)).for_each(|pair| put(&mut out, pair));
+            let priority = self.drops_priority.then_some(names::PRIORITY);
+            let dropped = |name: &str| is_cleared(name) || without.contains(&name) || priority == Some(name);
+            names::iter(self.text).filter(|(name, _)| !dropped(name)).for_each(|pair| put(&mut out, pair));
         } else {
             out.push_str(self.text);
             if !out.is_empty() && !out.ends_with(VALUE_END) {

@@ -103,6 +103,21 @@ class MqadminTest {
     }
 
     @Test
+    @Order(2)
+    void theKindOfATopicIsSetChangedAndRefused() {
+        String topic = "K_" + RUN;
+        for (String kind : new String[] {"FIFO", "DELAY", "TRANSACTION", "PRIORITY", "LITE", "NORMAL"}) {
+            String set = admin("updateTopic", "-b", broker, "-t", topic, "-a", "+message.type=" + kind);
+            assertTrue(set.contains("success"), set);
+        }
+        for (String wrong : new String[] {"+message.type=fifo", "+nonesuch=1", "-reserve.time", "+cleanup.policy=COMPACTION", "+message.type=MIXED"}) {
+            String refused = admin("updateTopic", "-b", broker, "-t", topic, "-a", wrong);
+            assertFalse(refused.contains("success"), wrong + ": " + refused);
+        }
+        assertTrue(admin("updateTopic", "-b", broker, "-t", topic, "-a", "-message.type").contains("success"));
+    }
+
+    @Test
     @Order(3)
     void consumerProgressAndConnections() throws Exception {
         await("progress", () -> {
