@@ -30,7 +30,7 @@ const INDEX_SLACK: i64 = 2_000;
 const BODY_FLAGS: i32 = record::COMPRESSED | 0x700;
 
 /// What says in a dead letter where it was, or what it asked of the brokers that had it. A replay is sent anew.
-const LEFT_BEHIND: [&str; 23] = [
+const LEFT_BEHIND: [&str; 25] = [
     properties::DELAY,
     properties::TIMER_DELAY_SEC,
     properties::TIMER_DELAY_MS,
@@ -51,6 +51,9 @@ const LEFT_BEHIND: [&str; 23] = [
     properties::POP_CK,
     properties::FIRST_POP_TIME,
     properties::WAIT,
+    // whoever has it delivered again wants it delivered
+    properties::TTL_MS,
+    properties::EXPIRES,
     properties::DLQ_ORIGIN_TOPIC,
     properties::DLQ_ORIGIN_MESSAGE_ID,
     properties::RETRY_TOPIC,
@@ -279,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_replay_says_what_the_first_message_said_and_where_it_comes_from() {
-        let text = "KEYS=k;RETRY_TOPIC=orders;ORIGIN_MESSAGE_ID=first;UNIQ_KEY=U;mine=1;TRAN_MSG=true;DELAY=0;\
+        let text = "KEYS=k;RETRY_TOPIC=orders;ORIGIN_MESSAGE_ID=first;UNIQ_KEY=U;mine=1;TRAN_MSG=true;DELAY=0;__TTL_MS=5;__EXPIRE=9;\
                     TIMER_OUT_MS=5;DLQ_ORIGIN_TOPIC=orders;DLQ_ORIGIN_MESSAGE_ID=first;KIRUNA_REPLAY_OF=older;TAGS=t;";
         let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
         let body = stored("%DLQ%g", 3, 0, b"x", &text).into();
