@@ -80,6 +80,13 @@ pub(crate) fn told(record: &Record<'_>, at: LogOffset) -> Option<Told> {
     }
 }
 
+/// The half message that a message may end, before it is a record: more than those that [`told`] means.
+pub(crate) fn may_end(message: &record::Message<'_>) -> Option<LogOffset> {
+    let names = Some(message.prepared).filter(|prepared| prepared.0 != 0)?;
+    let is_commit = message.sys_flag & record::TRANSACTION_MASK == record::COMMITTED;
+    (is_commit || *message.topic == HALF_OP_TOPIC).then_some(names)
+}
+
 /// The half message that was first stored at `id`, if one was.
 pub fn first(record: &Record<'_>, id: LogOffset) -> Option<Half> {
     (record.topic() == HALF_TOPIC).then(|| began(record, id, None))

@@ -63,6 +63,8 @@ pub struct Store {
     dispatch: Dispatch,
     /// Held by whoever appends facts, so that their order in the log is their order in the table.
     facts: Mutex<FactsTail>,
+    /// Taken behind `facts`.
+    ends: Mutex<halves::Ends>,
     readers: Readers,
     upkeep: Mutex<Upkeep>,
     unread_floor: AtomicU64,
@@ -134,6 +136,17 @@ impl Store {
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Appended, AppendError> {
         assert!(!drafts.is_empty(), "an append has something to append");
         self.health.admit()?;
+        let is_end = drafts.iter().any(|draft| crate::halves::may_end(&draft.message).is_some());
+        if !is_end {
+            return self.append_drafts(drafts);
+        }
+        let mut ends = self.ends.lock();
+        let appended = self.append_drafts(drafts)?;
+        ends.note(drafts, appended.end, self.marks.dispatched.get());
+        Ok(appended)
+    }
+
+    fn append_drafts(&self, drafts: &[Draft<'_>]) -> Result<Appended, AppendError> {
         append::with_buffer(|encoded| {
             for draft in drafts {
                 let key = draft.queue.key();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Transactions: half messages stay hidden, the first decision stands, and nothing of it depends on the process.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use broker::ops::admin::transactions::Seen as SeenTransaction;
@@ -13,7 +15,7 @@ use protocol::properties::PropertiesOut;
 use protocol::record::Message;
 use store::Draft;
 
-use crate::world::{T0, World, address, input};
+use crate::world::{T0, World, address, input, poll};
 
 const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const NOTES: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
@@ -485,6 +487,62 @@ fn a_log_that_begins_behind_a_half_message_knows_its_decision() {
     assert_eq!(world.open(), [halves[2].start.0]);
     world.end(&halves[2], Decision::Rollback).expect("rolled back");
     assert_eq!(world.bodies("orders", 2), ["committed"]);
+}
+
+/// Retention finds a half message open whose commit is in the log and not dispatched: it must not write it again behind
+/// the commit, for a log that begins between the two would have it open.
+#[test]
+fn nothing_is_written_again_behind_its_decision() {
+    let world = World::forgetful(|_| {});
+    world.put("orders", 0, &[], "make the topic");
+    let body = "b".repeat(200 << 10);
+    let half = world.send(input("orders", 2, &[("TRAN_MSG", "true"), ("PGROUP", "payers")], &body));
+    let half = half.expect("the half message is stored");
+    let filler = "x".repeat(64 << 10);
+    let segment = world.store_config.segment_size;
+    (0..150).for_each(|_| _ = world.put("filler", 0, &[], &filler));
+    world.clock_forward(Duration::from_secs(2 * 3600));
+    // The commit is the last thing that fits its segment.
+    let room = || segment - world.store.watermarks().written.get() % segment;
+    while room() > 400 << 10 {
+        world.put("filler", 0, &[], &filler);
+    }
+    world.store.checkpoint_step(true);
+    world.store.checkpoint_step(true);
+    let commit = EndInput {
+        id: half.start,
+        queue_offset: half.queue_offset,
+        group: Some(Group::stored("payers")),
+        decision: Decision::Commit,
+        audit: None,
+    };
+    {
+        let ended = pin!(world.broker.end_transaction(commit, world.now()));
+        assert!(matches!(poll(ended), Poll::Ready(Ok(_))), "nothing has to be dispatched for it");
+    }
+    assert_eq!(world.open(), [half.start.0], "as far as retention knows");
+    world.store.retain_on_demand();
+    assert_eq!(world.store.watermarks().start.get(), 0, "its data stays while its commit may not last");
+    (0..150).for_each(|_| _ = world.put("filler", 0, &[], &filler));
+    let delivered = world.records("orders", 2)[0].log;
+    world.clock_forward(Duration::from_secs(2 * 3600));
+    (0..2).for_each(|_| _ = world.put("filler", 0, &[], &filler));
+    // No further than that: what was written behind it is to be seen.
+    for _ in 0..8 {
+        if world.store.watermarks().start.get() <= delivered {
+            world.store.checkpoint_step(true);
+            world.store.retain_on_demand();
+            world.steps();
+        }
+    }
+    let start = world.store.watermarks().start.get();
+    assert!(
+        (1..=segment).contains(&start.saturating_sub(delivered)),
+        "the segment with the commit is gone: {start}"
+    );
+    let views = world.store_config.dir.join("views");
+    let world = world.kill_and(|| std::fs::remove_dir_all(views).expect("they are there"));
+    assert_eq!(world.open(), Vec::<u64>::new());
 }
 
 #[test]

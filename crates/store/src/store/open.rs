@@ -85,6 +85,7 @@ impl Store {
             flush: Flush::default(),
             dispatch: Dispatch::default(),
             facts: Mutex::new(FactsTail::default()),
+            ends: Mutex::default(),
             readers: Readers::default(),
             upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0, end)),
             unread_floor: AtomicU64::new(0),
