@@ -4,19 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use protocol::admin::broker::ResumeCheckHalfMessage;
 use protocol::admin::transaction::{DecideTransaction, ListTransactions, ShowTransaction};
 use protocol::body::{HeartbeatData, ProducerData, TransactionInfo, TransactionList};
+use protocol::frame::{Decoder, Frame, Head};
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::OffsetId;
 use protocol::json;
 use protocol::names::{ByteStr, Group, TopicName};
 use protocol::record::Record;
+use protocol::request::Request;
 use protocol::send::SendReply;
 use protocol::transaction::{COMMIT, CheckTransactionState, EndTransaction, ROLLBACK, UNKNOWN};
 use remoting::{Client, ClientConfig, Connection, Ctx, Refusal, Reply, Router};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::site::{PATIENCE, Peer, Site, pull_request, waiting};
@@ -290,4 +294,87 @@ async fn how_often_was_asked_outlives_the_process() {
     });
     known.await.expect("three questions, and parked");
     assert_eq!(producer.heard.questions.lock().len(), 3, "a parked one is asked about no more");
+}
+
+/// A question that its connection does not take was not asked: it does not count, and goes out once there is room.
+#[tokio::test]
+async fn a_question_that_does_not_go_out_is_not_counted() {
+    const HALVES: usize = 16;
+    let hour = Duration::from_secs(3600);
+    let site = Site::with(|config| {
+        config.transactional.transaction_timeout = Duration::from_millis(1);
+        config.transactional.transaction_check_interval = hour;
+    });
+    // A producer that does not read: what the sockets hold and a megabyte is all that can be asked.
+    let mut deaf = TcpStream::connect(site.address()).await.expect("the broker listens");
+    let data = HeartbeatData {
+        client_id: "deaf".to_owned(),
+        producer_data_set: vec![ProducerData { group_name: Group::stored("payers") }],
+        ..HeartbeatData::default()
+    };
+    let data = json::to_vec(&data);
+    let mut out = BytesMut::new();
+    let head = Head { code: Heartbeat::CODE, opaque: 1, ..Head::default() };
+    protocol::frame::encode(&head, &Heartbeat, data.len(), &mut out).expect("it fits");
+    out.extend_from_slice(&data);
+    deaf.write_all(&out).await.expect("it is sent");
+    let mut frames = Frames { input: BytesMut::new(), decoder: Decoder::default() };
+    assert_eq!(frames.next(&mut deaf).await.opaque, 1);
+
+    let client = site.client("one").await;
+    let body = "x".repeat(2 << 20);
+    for number in 0..HALVES {
+        let id = format!("half-{number}");
+        let properties = [("TRAN_MSG", "true"), ("PGROUP", "payers"), ("UNIQ_KEY", id.as_str())];
+        client.send("orders", 1, &properties, &body).await;
+    }
+    let all = async || -> Vec<TransactionInfo> {
+        let list = ListTransactions { topic: None, group: None, parked: false, after: None, max: 100 };
+        let (_, body) = client.call(&list, Bytes::new()).await.expect("a list");
+        json::from_slice::<TransactionList>(&body).expect("a list").transactions
+    };
+    let is_tried = |one: &TransactionInfo| one.next_check.is_some_and(|next| next > one.stored_at + 500);
+    let tried = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let all = all().await;
+            if all.len() == HALVES && all.iter().all(is_tried) {
+                return all;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let tried = tried.await.expect("each is asked about, or cannot be");
+    let asked = tried.iter().filter(|one| one.checks > 0).count();
+    assert!((1..HALVES).contains(&asked), "{asked} of {HALVES} fit the connection");
+    // It reads again: the rest follows, and what was counted is what it heard.
+    let mut heard = Vec::new();
+    for _ in 0..HALVES {
+        let question = tokio::time::timeout(PATIENCE, frames.next(&mut deaf)).await.expect("it is asked");
+        let question: CheckTransactionState = question.decode().expect("a question");
+        heard.push(question.message_id.expect("an id").to_string());
+    }
+    heard.sort_unstable();
+    let mut ids: Vec<String> = (0..HALVES).map(|number| format!("half-{number}")).collect();
+    ids.sort_unstable();
+    assert_eq!(heard, ids, "each once");
+    let counted: u32 = all().await.iter().map(|one| one.checks).sum();
+    assert_eq!(counted as usize, HALVES);
+}
+
+/// What comes over a bare socket, frame by frame.
+struct Frames {
+    input: BytesMut,
+    decoder: Decoder,
+}
+
+impl Frames {
+    async fn next(&mut self, socket: &mut TcpStream) -> Frame {
+        loop {
+            if let Some(frame) = self.decoder.next(&mut self.input).expect("a frame") {
+                return frame;
+            }
+            let count = socket.read_buf(&mut self.input).await.expect("it can be read");
+            assert!(count > 0, "the broker closed the connection");
+        }
+    }
 }
