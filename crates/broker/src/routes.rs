@@ -5,7 +5,7 @@ use remoting::{Class, Router};
 
 use crate::Broker;
 use crate::handlers::admin::{
-    broker, connections, groups, progress, relay, replicas, reset, topics, transactions,
+    broker, connections, groups, progress, relay, replicas, reset, timers, topics, transactions,
 };
 use crate::handlers::{heartbeat, lock, offset, pull, query, recall, reply, send, send_back, transaction};
 
@@ -81,6 +81,10 @@ pub fn routes() -> Router<Broker> {
         .on(transactions::list) // 30020
         .on(transactions::show_one) // 30021
         .on(transactions::decide) // 30022
+        .on(timers::list) // 30040
+        .on(timers::show_one) // 30041
+        .on(timers::change) // 30042
+        .on(timers::count) // 30043
         .on(replicas::all_progress) // 43
         .on(replicas::delay_progress) // 45
         .on(replicas::replication) // 907

@@ -2,6 +2,7 @@
 //! The commands, one file a noun, and what those that ask a cluster have in common. Each takes its flags and returns;
 //! `main` turns failures into exit codes.
 
+pub(crate) mod delay;
 pub(crate) mod demo;
 pub(crate) mod dlq;
 pub(crate) mod group;

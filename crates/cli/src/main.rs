@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod exit;
 mod output;
+mod when;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -18,7 +19,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use commands::server::{Roles, ServerArgs};
-use commands::{demo, dlq, group, msg, pubsub, server, settings, store, topic, tx};
+use commands::{delay, demo, dlq, group, msg, pubsub, server, settings, store, topic, tx};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -57,6 +58,9 @@ enum Command {
     /// List dead letters, show them, and send them again.
     #[command(subcommand)]
     Dlq(dlq::Dlq),
+    /// List messages that wait for a time of their own, take them back and give them another time.
+    #[command(subcommand)]
+    Delay(delay::Delay),
     /// List transactions that nobody decides, and decide them by hand.
     #[command(subcommand)]
     Tx(tx::Tx),
@@ -91,6 +95,7 @@ fn run(command: Command) -> Result<()> {
         Command::Group(command) => group::run(command),
         Command::Msg(command) => msg::run(command),
         Command::Dlq(command) => dlq::run(command),
+        Command::Delay(command) => delay::run(command),
         Command::Tx(command) => tx::run(command),
         Command::Bench(bench) => bench::run(bench),
         Command::Config(args) => settings::run(&args),

@@ -26,12 +26,20 @@ pub(crate) enum Format {
 pub(crate) struct Rows {
     columns: Vec<&'static str>,
     rows: Vec<Vec<Value>>,
+    /// One thing: people see it field by field, scripts get an object and no list.
+    is_one: bool,
 }
 
 impl Rows {
     /// Starts an answer with these columns.
     pub(crate) fn new(columns: &[&'static str]) -> Rows {
-        Rows { columns: columns.to_vec(), rows: Vec::new() }
+        Rows { columns: columns.to_vec(), rows: Vec::new(), is_one: false }
+    }
+
+    /// An answer that is one thing with these fields.
+    pub(crate) fn one(fields: Vec<(&'static str, Value)>) -> Rows {
+        let (columns, row) = fields.into_iter().unzip();
+        Rows { columns, rows: vec![row], is_one: true }
     }
 
     /// Says whether there is no row.
@@ -57,11 +65,14 @@ impl Rows {
 
     fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut table = comfy_table::Table::new();
-        table
-            .load_style(comfy_table::presets::NOTHING)
-            .set_header(self.columns.iter().map(|c| c.to_uppercase()));
-        for row in &self.rows {
-            table.add_row(row.iter().map(plain));
+        table.load_style(comfy_table::presets::NOTHING);
+        if self.is_one {
+            table.set_header(["FIELD", "VALUE"]);
+            let fields = self.columns.iter().zip(self.rows.iter().flatten());
+            fields.for_each(|(name, value)| _ = table.add_row([(*name).to_owned(), plain(value)]));
+        } else {
+            table.set_header(self.columns.iter().map(|c| c.to_uppercase()));
+            self.rows.iter().for_each(|row| _ = table.add_row(row.iter().map(plain)));
         }
         for line in table.lines() {
             writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
@@ -79,7 +90,10 @@ impl Rows {
                 Value::Object(pairs.collect::<Map<_, _>>())
             })
             .collect();
-        serde_json::to_writer_pretty(&mut *out, &objects)?;
+        match objects.first() {
+            Some(one) if self.is_one => serde_json::to_writer_pretty(&mut *out, one)?,
+            _ => serde_json::to_writer_pretty(&mut *out, &objects)?,
+        }
         writeln!(out)
     }
 
@@ -90,7 +104,12 @@ impl Rows {
         for row in &self.rows {
             for (index, (name, value)) in self.columns.iter().zip(row).enumerate() {
                 // A JSON scalar, array or object is also YAML.
-                writeln!(out, "{} {name}: {value}", if index == 0 { "-" } else { " " })?;
+                let lead = match index {
+                    _ if self.is_one => "",
+                    0 => "- ",
+                    _ => "  ",
+                };
+                writeln!(out, "{lead}{name}: {value}")?;
             }
         }
         Ok(())
@@ -135,6 +154,37 @@ mod tests {
         let mut out = Vec::new();
         rows.write(format, &mut out).expect("a vector takes all");
         expected.assert_eq(&String::from_utf8(out).expect("text"));
+    }
+
+    #[test]
+    fn one_thing_is_an_object() {
+        let rows = Rows::one(vec![("id", json!(7)), ("keys", Value::Null), ("state", json!("open"))]);
+        let form = |format| {
+            let mut out = Vec::new();
+            rows.write(format, &mut out).expect("a vector takes all");
+            String::from_utf8(out).expect("text")
+        };
+        let all = [Format::Json, Format::Yaml, Format::Csv, Format::Table].map(form);
+        expect![[r#"
+            {
+              "id": 7,
+              "keys": null,
+              "state": "open"
+            }
+
+            id: 7
+            keys: null
+            state: "open"
+
+            id,keys,state
+            7,,open
+
+            FIELD  VALUE
+            id     7
+            keys
+            state  open
+        "#]]
+        .assert_eq(&all.join("\n"));
     }
 
     #[test]

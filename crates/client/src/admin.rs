@@ -7,6 +7,7 @@ mod dead_letters;
 mod error;
 mod groups;
 mod messages;
+mod timers;
 mod topics;
 mod transactions;
 
@@ -31,6 +32,7 @@ pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use error::AdminError;
 pub use groups::{GroupProgress, QueueProgress};
 pub use messages::KeyQuery;
+pub use timers::{TimedName, TimerQuery};
 pub use transactions::TransactionQuery;
 
 /// A connected admin client.

@@ -23,7 +23,7 @@ mod session;
 
 pub use admin::{
     Admin, AdminError, DeadLetterFilter, DeadLetters, GroupProgress, KeyQuery, Master, QueueProgress,
-    TransactionQuery,
+    TimedName, TimerQuery, TransactionQuery,
 };
 pub use config::ClientConfig;
 pub use consumer::{

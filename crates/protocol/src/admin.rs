@@ -6,5 +6,6 @@ pub mod group;
 pub mod progress;
 pub mod replica;
 pub mod reset;
+pub mod timer;
 pub mod topic;
 pub mod transaction;

@@ -18,6 +18,7 @@ mod retry;
 mod route;
 mod running;
 mod stats;
+mod timer;
 mod topic;
 mod transaction;
 
@@ -56,6 +57,7 @@ pub use stats::{
     BrokerStatsData, BrokerStatsItem, ConsumeStats, ConsumeStatsList, KVTable, OffsetWrapper,
     QueryConsumeTimeSpanBody, QueueTimeSpan, RollbackStats, TopicOffset, TopicStatsTable,
 };
+pub use timer::{TimerBar, TimerHistogram, TimerInfo, TimerList, TimerTopic};
 pub use topic::{
     CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper,
     TopicConfigAndQueueMapping, TopicConfigSerializeWrapper, TopicFilterType, TopicList,

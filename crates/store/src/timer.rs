@@ -110,6 +110,11 @@ impl Timers {
         self.pending.lock().remove(slot);
     }
 
+    /// Whether it waits, in somebody's hand or not.
+    pub fn is_waiting(&self, slot: Slot) -> bool {
+        self.pending.lock().contains(slot)
+    }
+
     /// How many wait, and how many of them are in somebody's hand.
     pub fn count(&self) -> (usize, usize) {
         let pending = self.pending.lock();

@@ -9,6 +9,7 @@ mod refusal;
 pub(crate) mod relay;
 pub(crate) mod replicas;
 pub(crate) mod reset;
+pub(crate) mod timers;
 pub(crate) mod topics;
 pub(crate) mod transactions;
 

@@ -13,6 +13,7 @@ pub mod reset;
 pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod stats;
+pub mod timers;
 pub mod topics;
 pub mod transactions;
 pub(crate) mod upkeep;

@@ -23,7 +23,7 @@ const MATCHES: usize = 1024;
 /// How often to look for what others are at.
 const LOOKS: usize = 8;
 /// How long what was sent a moment ago may take to become visible.
-const VISIBLE: Duration = Duration::from_secs(3);
+pub(crate) const VISIBLE: Duration = Duration::from_secs(3);
 
 /// Which messages are meant.
 #[derive(Clone, Debug)]
@@ -108,11 +108,11 @@ pub enum RecallRefused {
 
 /// What the log holds of the messages that are meant.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     /// Records that wait or waited, newest first.
-    waits: Vec<Bytes>,
+    pub(crate) waits: Vec<Bytes>,
     /// One of them was taken back earlier.
-    was_cancelled: bool,
+    pub(crate) was_cancelled: bool,
 }
 
 impl Broker {
@@ -160,7 +160,7 @@ impl Broker {
     }
 
     /// Waits until all that was sent before is in the index, or says that it is not by then.
-    async fn visible(&self, until: Timestamp) -> bool {
+    pub(crate) async fn visible(&self, until: Timestamp) -> bool {
         self.dispatch_gathered();
         let marks = self.store.watermarks();
         let reached = marks.dispatched.reached(marks.written.get());
@@ -228,25 +228,35 @@ fn moved(record: &Record<'_>, slot: Slot, due: Timestamp) -> String {
 
 /// Finds the records of the messages that are meant.
 fn find(store: &Store, topic: &TopicName, which: &Which) -> Result<Found, ReadError> {
-    let mut found = Found::default();
-    match which {
-        Which::Id(id) => by_id(store, topic, id, &mut found)?,
-        Which::Key(key) => {
-            let mut ids: Vec<String> = Vec::new();
-            for bytes in store.by_key(&timers(), key, MATCHES, Timestamp(i64::MIN), Timestamp(i64::MAX))? {
-                let record = Record::parse(&bytes).expect("the store gives whole records");
-                let id = record.property(properties::UNIQ_KEY).filter(|_| is_for(&record, topic));
-                ids.extend(id.map(str::to_owned));
-            }
-            ids.sort_unstable();
-            ids.dedup();
-            ids.iter().try_for_each(|id| by_id(store, topic, id, &mut found))?;
-        }
+    let mut all = Found::default();
+    for id in ids(store, topic, which)? {
+        let found = by_id(store, topic, &id)?;
+        all.waits.extend(found.waits);
+        all.was_cancelled |= found.was_cancelled;
     }
-    Ok(found)
+    Ok(all)
 }
 
-fn by_id(store: &Store, topic: &TopicName, id: &str, found: &mut Found) -> Result<(), ReadError> {
+/// The ids of the messages that are meant, as far as the index has them.
+pub(crate) fn ids(store: &Store, topic: &TopicName, which: &Which) -> Result<Vec<String>, ReadError> {
+    let key = match which {
+        Which::Id(id) => return Ok(vec![id.to_string()]),
+        Which::Key(key) => key,
+    };
+    let mut ids: Vec<String> = Vec::new();
+    for bytes in store.by_key(&timers(), key, MATCHES, Timestamp(i64::MIN), Timestamp(i64::MAX))? {
+        let record = Record::parse(&bytes).expect("the store gives whole records");
+        let id = record.property(properties::UNIQ_KEY).filter(|_| is_for(&record, topic));
+        ids.extend(id.map(str::to_owned));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// What the log holds of one message.
+pub(crate) fn by_id(store: &Store, topic: &TopicName, id: &str) -> Result<Found, ReadError> {
+    let mut found = Found::default();
     for bytes in store.by_unique_id(&timers(), id, MATCHES, Timestamp(i64::MIN), Timestamp(i64::MAX))? {
         let record = Record::parse(&bytes).expect("the store gives whole records");
         if !is_for(&record, topic) {
@@ -257,7 +267,7 @@ fn by_id(store: &Store, topic: &TopicName, id: &str, found: &mut Found) -> Resul
             None => found.waits.push(bytes),
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn is_for(record: &Record<'_>, topic: &TopicName) -> bool {

@@ -6,4 +6,5 @@ mod groups;
 mod messages;
 mod replies;
 mod site;
+mod timers;
 mod transactions;

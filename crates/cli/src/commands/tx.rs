@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 use client::{Admin, Outcome, TransactionQuery};
 use protocol::body::TransactionInfo;
 use protocol::names::{Group, TopicName};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Ask, answer};
 use crate::output::Rows;
+use crate::when::time;
 
 /// What can be done about transactions.
 #[derive(Debug, Subcommand)]
@@ -132,9 +133,9 @@ async fn list(admin: &Admin, query: &TransactionQuery) -> Result<Rows> {
                 json!(one.unique_id),
                 json!(one.keys),
                 json!(one.body_size),
-                json!(one.stored_at),
+                time(one.stored_at),
                 json!(one.checks),
-                json!(one.next_check),
+                one.next_check.map_or(Value::Null, time),
             ]);
         }
     }
@@ -143,9 +144,9 @@ async fn list(admin: &Admin, query: &TransactionQuery) -> Result<Rows> {
 
 async fn show(admin: &Admin, id: &str) -> Result<Rows> {
     let (broker, one) = admin.transaction(id).await?;
-    let mut rows = Rows::new(&["field", "value"]);
     let TransactionInfo { id, queue_offset, state, topic, group, unique_id, keys, .. } = &one;
-    let fields = [
+    let moment = |at: Option<i64>| at.map_or(Value::Null, time);
+    Ok(Rows::one(vec![
         ("broker", json!(broker.as_str())),
         ("id", json!(id)),
         ("state", json!(state)),
@@ -155,13 +156,11 @@ async fn show(admin: &Admin, id: &str) -> Result<Rows> {
         ("keys", json!(keys)),
         ("size", json!(one.body_size)),
         ("queue_offset", json!(queue_offset)),
-        ("stored_at", json!(one.stored_at)),
+        ("stored_at", time(one.stored_at)),
         ("checks", json!(one.checks)),
-        ("next_check", json!(one.next_check)),
-        ("decided_at", json!(one.decided_at)),
+        ("next_check", moment(one.next_check)),
+        ("decided_at", moment(one.decided_at)),
         ("decided_by", json!(one.decided_by)),
         ("decided_why", json!(one.decided_why)),
-    ];
-    fields.into_iter().for_each(|(field, value)| rows.push(vec![json!(field), value]));
-    Ok(rows)
+    ]))
 }

@@ -165,6 +165,11 @@ impl Pending {
         self.free.first_key_value().map(|(slot, _)| slot.due)
     }
 
+    /// Whether it waits, held or not.
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.free.contains_key(&slot) || self.held.contains_key(&slot)
+    }
+
     /// How many wait, held ones included.
     pub(crate) fn len(&self) -> usize {
         self.free.len() + self.held.len()
@@ -318,8 +323,10 @@ mod tests {
         assert_eq!(pending.next_due(), Some(Timestamp(20)));
         pending.release(slot(10, 2));
         assert_eq!(pending.hold_due(Timestamp(25), 9), [slot(10, 2), slot(20, 4)]);
+        assert!(pending.contains(slot(10, 2)) && pending.contains(slot(30, 1)));
         assert_eq!(pending.remove(slot(10, 2)), Some(Was::Held));
         assert_eq!(pending.remove(slot(10, 2)), None);
+        assert!(!pending.contains(slot(10, 2)));
         assert_eq!(pending.hold(slot(10, 2)), Hold::Gone);
         assert_eq!(pending.topics(), [("a".into(), 3)]);
         assert_eq!((pending.len(), pending.held()), (3, 2));
