@@ -55,6 +55,11 @@ pub(crate) fn body(number: u64) -> Vec<u8> {
     body
 }
 
+/// What its property `n` says; some messages have none.
+pub(crate) fn n(number: u64) -> Option<u64> {
+    (!number.is_multiple_of(5)).then_some(number % 7)
+}
+
 /// What counts of a record. Its body is what was sent.
 pub(crate) fn known(record: &Record<'_>) -> Known {
     let timer = store::due(record).map(|due| Timer {

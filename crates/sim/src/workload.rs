@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use stdx::Rng;
 
 use self::produce::When;
+use crate::invariants::reads::{SQL, Wish};
 use crate::message::Place;
 use crate::plan::Work;
 use crate::world::{Done, Label, World};
@@ -40,7 +41,7 @@ pub(crate) struct Clients {
 struct Consumer {
     group: String,
     topic: String,
-    tags: String,
+    wish: Wish,
     /// Where it goes on, by queue.
     at: BTreeMap<u32, u64>,
 }
@@ -55,21 +56,24 @@ struct Held {
 
 impl Clients {
     pub(crate) fn new(rng: &mut Rng) -> Clients {
-        let consumer = |group: &str, topic: &str, tags: &str| Consumer {
+        let consumer = |group: &str, topic: &str, wish| Consumer {
             group: group.to_owned(),
             topic: topic.to_owned(),
-            tags: tags.to_owned(),
+            wish,
             at: BTreeMap::new(),
         };
+        let all = Wish::Tags("*");
         let mut consumers = vec![
-            consumer("g0", "t0", "*"),
-            consumer("g1", "t0", "AaAa || b"),
-            consumer("g0", "%RETRY%g0", "*"),
-            consumer("g0", "%DLQ%g0", "*"),
-            consumer("g2", REMOVABLE, "*"),
+            consumer("g0", "t0", all),
+            consumer("g1", "t0", Wish::Tags("AaAa || b")),
+            consumer("g0", "%RETRY%g0", all),
+            consumer("g0", "%DLQ%g0", all),
+            consumer("g2", REMOVABLE, all),
         ];
-        if rng.chance(2) {
-            consumers.push(consumer("g1", "t1", "BBBB"));
+        match rng.below(5) {
+            0 => consumers.push(consumer("g1", "t1", Wish::Tags("BBBB"))),
+            index @ 1..=3 => consumers.push(consumer("g1", "t1", SQL[index as usize - 1])),
+            _ => {}
         }
         Clients { consumers, held: Vec::new() }
     }

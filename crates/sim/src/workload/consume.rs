@@ -11,7 +11,7 @@ use store::Settled;
 
 use super::{Held, QUEUES};
 use crate::invariants::progress::{Seat, committed};
-use crate::invariants::reads::{self, Ask};
+use crate::invariants::reads::{self, Ask, Wish};
 use crate::invariants::retry::Answer;
 use crate::plan::{PATIENCE, RETRIES};
 use crate::world::{Done, Label, World};
@@ -31,13 +31,13 @@ impl World {
         if is_waiting {
             return;
         }
-        let (group, tags) = (consumer.group.clone(), consumer.tags.clone());
+        let (group, wish) = (consumer.group.clone(), consumer.wish);
         let seat = (group.clone(), place.clone());
         let from = consumer.at.get(&queue).copied().or(self.oracle.progress.of(&seat)).unwrap_or(0);
         let wait = (!self.rng.chance(3)).then(|| Duration::from_millis(1 + self.rng.below(5000)));
         let commit = self.rng.chance(3).then_some(from);
         let now = self.now();
-        let ask = Ask { group, place, from, tags, commit, until: wait.map(|wait| now + wait) };
+        let ask = Ask { group, place, from, wish, commit, until: wait.map(|wait| now + wait) };
         let input = pull_input(&ask, wait, 1 + self.rng.below(8) as usize);
         self.say(&format!("pull {ask:?}"));
         let broker = self.node.broker.clone();
@@ -77,6 +77,9 @@ impl World {
         let (now, next) = (self.now(), pulled.next.0);
         let mut said = format!("{:?}", Kind::of(&pulled.outcome));
         self.trace.reach(format!("pull {said}"));
+        if matches!(ask.wish, Wish::Sql(..)) {
+            self.trace.reach(format!("sql {said}"));
+        }
         if ask.place.0.starts_with('%') && said == "Found" {
             self.trace.reach(format!("{} read", &ask.place.0[..4]));
         }
@@ -207,6 +210,7 @@ impl Kind {
 }
 
 fn pull_input(ask: &Ask, wait: Option<Duration>, messages: usize) -> PullInput {
+    let (kind, text) = ask.wish.text();
     PullInput {
         group: Group::stored(ask.group.as_str()),
         topic: TopicName::stored(ask.place.0.as_str()),
@@ -216,7 +220,7 @@ fn pull_input(ask: &Ask, wait: Option<Duration>, messages: usize) -> PullInput {
         bytes: None,
         wait,
         commit: ask.commit.map(QueueOffset),
-        filter: Some((ByteStr::from("TAG"), ByteStr::from(ask.tags.as_str()))),
+        filter: Some((ByteStr::from(kind), ByteStr::from(text))),
         kind: None,
         sub_version: 0,
         connection: 1,

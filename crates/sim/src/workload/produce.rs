@@ -10,7 +10,7 @@ use protocol::record::Record;
 use store::{AppendError, Settled};
 
 use super::{QUEUES, TAGS};
-use crate::message::{Place, body};
+use crate::message::{Place, body, n};
 use crate::oracle::{Attempt, State};
 use crate::plan::PATIENCE;
 use crate::world::{Done, Label, World};
@@ -119,6 +119,9 @@ fn kind(refused: &SendRefused) -> &'static str {
 pub(super) fn input(place: &Place, numbers: &[u64], tag: &str, when: When, waits: bool) -> SendInput {
     let properties = |number: u64| {
         let mut text = format!("UNIQ_KEY\u{1}u{number}\u{2}");
+        if let Some(n) = n(number) {
+            text += &format!("n\u{1}{n}\u{2}");
+        }
         if !tag.is_empty() {
             text += &format!("TAGS\u{1}{tag}\u{2}");
         }
