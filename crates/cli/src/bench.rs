@@ -13,6 +13,8 @@ mod report;
 pub(crate) use report::percentiles;
 mod send;
 mod target;
+mod timers;
+mod tx;
 
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ pub(crate) enum Bench {
     Send(send::SendArgs),
     /// Consumers that read a topic as fast as they can; fills it first.
     Pull(pull::PullArgs),
+    /// Producers of transactions: half messages, each committed once it is stored.
+    Tx(tx::TxArgs),
+    /// Reads a topic of timed messages and says whether any came early, twice or out of order, and how late they were.
+    Timers(timers::TimersArgs),
     /// From the moment a message is due to its arrival at a consumer that waits for it.
     E2e(e2e::E2eArgs),
     /// A server that answers every request at once and stores nothing.
@@ -98,6 +104,8 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Send(args) => runtime.block_on(send::run(args)),
         Bench::Pull(args) => runtime.block_on(pull::run(args)),
+        Bench::Tx(args) => runtime.block_on(tx::run(args)),
+        Bench::Timers(args) => runtime.block_on(timers::run(args)),
         Bench::E2e(args) => runtime.block_on(e2e::run(args)),
         Bench::Echo(args) => echo::run(args),
     }

@@ -20,15 +20,20 @@ pub(crate) fn kill(args: &[String]) -> Result<()> {
     shell::run(test)
 }
 
-/// Moves money between two ledgers by `TRANSFERS` (100,000) transactions while producer and broker die.
+/// Moves money between two ledgers by `--transfers N` (100,000) transactions while producers and servers die: first with
+/// processes that are killed, then the broker alone over its store, where a death can come at any step.
 pub(crate) fn bank(args: &[String]) -> Result<()> {
     let transfers = match args {
         [] => "100000",
-        [transfers] => transfers,
-        _ => bail!("usage: cargo xtask bank [TRANSFERS]"),
+        [flag, transfers] if flag == "--transfers" => transfers,
+        _ => bail!("usage: cargo xtask bank [--transfers N]"),
     };
+    shell::build_kiruna()?;
     let mut test =
-        shell::command("cargo", &["test", "--release", "--package", "broker", "--test", "ops", "--", "bank"]);
+        shell::command("cargo", &["test", "--package", "cli", "--test", "bank", "--", "--nocapture"]);
+    test.env("KIRUNA_BANK_TRANSFERS", transfers).env("KIRUNA_BIN", shell::kiruna());
+    shell::run(test)?;
+    let mut test = shell::command("cargo", &["test", "--package", "broker", "--test", "ops", "--", "bank"]);
     test.env("KIRUNA_BANK_TRANSFERS", transfers);
     shell::run(test)
 }

@@ -11,6 +11,7 @@ mod peers;
 mod process;
 mod shell;
 mod tidy;
+mod timers;
 
 use std::process::ExitCode;
 
@@ -23,9 +24,12 @@ usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead 
   interop   official RocketMQ clients against our server; `interop --list` names the suites,
             `interop NAME…` runs some of them
   peers     figures beside Apache's, in one run, written to docs/benchmarks; [--pairs N] [--seconds N]
-            [--gigabytes N] [--idle-wait SECONDS] [--kiruna PATH] [--out DIR]
+            [--gigabytes N] [--idle-wait SECONDS] [--kiruna PATH] [--out DIR] [--rows base,delay,tx,sql,life]
   kill      kills a loaded server again and again and checks the ledger; [--cycles N]
-  bank      transfers between two ledgers by transactions, with crashes; [TRANSFERS]
+  bank      transfers between two ledgers by transactions, with crashes; [--transfers N]
+  timers    what timed messages cost that wait, and how late those are that are due together; [--pending N] [--due N]
+            [--size N] [--seconds N] [--kiruna PATH]; or, with --kill, whether kill -9 loses, hurries or repeats any;
+            [--due N] [--minutes N] [--every SECONDS]
   sim       seeds of the simulator: the server in one thread, with faults; [SEEDS]
   fuzz      every fuzz target for a while; [SECONDS]; needs the nightly toolchain and cargo-fuzz
 ";
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         "peers" => peers::run(&rest),
         "kill" => long::kill(&rest),
         "bank" => long::bank(&rest),
+        "timers" => timers::run(&rest),
         "sim" => long::sim(&rest),
         "fuzz" => long::fuzz(&rest),
         _ => {

@@ -6,7 +6,7 @@
 mod machine;
 mod report;
 mod rows;
-mod sides;
+pub(crate) mod sides;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use self::machine::Quiet;
 use self::report::Report;
-use self::rows::{ROWS, Sample, Work};
+use self::rows::{ROWS, SETS, Sample, Work};
 use self::sides::{Echo, Lab, Server, Side};
 use crate::process::{Owned, Signals};
 use crate::shell;
@@ -29,6 +29,9 @@ const ROOM: u64 = 8_000_000_000;
 const PACE: u64 = 1_000_000_000;
 /// Waits for an idle machine, over the whole run.
 const IDLE_IN_ALL: Duration = Duration::from_secs(600);
+/// After load, how long a server may go on with what it was left with; and how long it is watched then.
+const CALM: Duration = Duration::from_secs(10);
+const WATCHED: Duration = Duration::from_secs(10);
 /// Restarts with the long log.
 const KILLS: usize = 3;
 
@@ -41,6 +44,8 @@ pub(super) struct Options {
     idle_wait: u64,
     kiruna: PathBuf,
     out: PathBuf,
+    /// The sets of rows that are measured; all, when empty.
+    sets: Vec<String>,
 }
 
 impl Options {
@@ -52,6 +57,7 @@ impl Options {
             idle_wait: 60,
             kiruna: shell::kiruna(),
             out: shell::root().join("docs/benchmarks"),
+            sets: Vec::new(),
         };
         let mut ready = std::env::var_os("KIRUNA_BIN").is_some();
         for pair in args.chunks(2) {
@@ -64,16 +70,24 @@ impl Options {
                 "--idle-wait" => options.idle_wait = text.parse().with_context(wrong)?,
                 "--kiruna" => (options.kiruna, ready) = (std::path::absolute(text)?, true),
                 "--out" => options.out = std::path::absolute(text)?,
+                "--rows" => options.sets = text.split(',').map(str::to_owned).collect(),
                 _ => bail!("{flag} is not a flag of peers"),
             }
         }
         if options.pairs == 0 || options.seconds == 0 {
             bail!("--pairs and --seconds are at least 1");
         }
+        if let Some(unknown) = options.sets.iter().find(|set| !SETS.contains(&set.as_str())) {
+            bail!("--rows {unknown}: there are {}", SETS.join(", "));
+        }
         if !ready {
             shell::build_kiruna()?;
         }
         Ok(options)
+    }
+
+    fn wants(&self, set: &str) -> bool {
+        self.sets.is_empty() || self.sets.iter().any(|wanted| wanted == set)
     }
 }
 
@@ -96,7 +110,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     for sync in [false, true] {
         bench.load(sync)?;
     }
-    bench.lives()?;
+    if options.wants("life") {
+        bench.lives()?;
+    }
     println!("took {:.0} minutes", started.elapsed().as_secs_f64() / 60.0);
     bench.report.write(&options)?;
     if bench.report.has_problems() {
@@ -135,7 +151,8 @@ impl Bench<'_> {
         let mut servers = [None, None];
         let mut echo = None;
         for (at, row) in ROWS.iter().enumerate() {
-            if !matches!(row.work, Work::Bench { .. }) || row.work.sync() != sync {
+            let is_load = matches!(row.work, Work::Bench { .. } | Work::Processor);
+            if !is_load || row.work.sync() != sync || !self.options.wants(row.set) {
                 continue;
             }
             let mut samples = Vec::new();
@@ -161,9 +178,12 @@ impl Bench<'_> {
         let sync = ROWS[at].work.sync();
         for (side, server) in [Side::Apache, Side::Kiruna].into_iter().zip(servers) {
             let who = format!("{side:?}");
-            let outcome = self
-                .ready(side, sync, server)
-                .and_then(|namesrv| self.sample(at, &who, &["-n", &namesrv], &mut sample.busy));
+            let outcome = match ROWS[at].work {
+                Work::Processor => self.processor(server.as_mut()),
+                _ => self
+                    .ready(side, sync, server)
+                    .and_then(|namesrv| self.sample(at, &who, &["-n", &namesrv], &mut sample.busy)),
+            };
             let figure = self.told(&format!("{}, {who}", ROWS[at].name), outcome)?;
             match side {
                 Side::Apache => sample.apache = figure,
@@ -226,6 +246,20 @@ impl Bench<'_> {
         Ok(echo.as_ref().context("echo was started")?.address.clone())
     }
 
+    /// What a server that was under load takes of a processor when nobody asks it anything.
+    fn processor(&self, server: Option<&mut Server>) -> Result<f64> {
+        let server = server.context("there is no server that was under load before")?;
+        self.lab.signals.pause(CALM)?;
+        let pid = server.pid()?;
+        let before = machine::processor(pid)?;
+        let started = Instant::now();
+        self.lab.signals.pause(WATCHED)?;
+        let spent = machine::processor(pid)? - before;
+        let percent = spent.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0;
+        println!("  {percent:.2} % of a core");
+        Ok(percent)
+    }
+
     /// One figure.
     fn sample(&mut self, at: usize, who: &str, target: &[&str], busy: &mut f64) -> Result<f64> {
         let Work::Bench { args, figure, .. } = ROWS[at].work else { bail!("not a row of load") };
@@ -278,7 +312,7 @@ impl Bench<'_> {
             }
         }
         for (at, samples) in samples.into_iter().enumerate() {
-            if !matches!(ROWS[at].work, Work::Bench { .. }) {
+            if !matches!(ROWS[at].work, Work::Bench { .. } | Work::Processor) {
                 self.report.note(at, samples);
             }
         }

@@ -51,7 +51,7 @@ pub(super) async fn run(args: E2eArgs) -> Result<()> {
     }
     for broker in target.brokers() {
         let queues = target.queues_of(broker);
-        let producer = Producer::new(&target, &queues, 0, common.size, 1)?;
+        let producer = Producer::new(&target, &queues, 0, common.size, 1, send::Kind::Plain)?;
         let stamper = Stamper { producer, size: common.size, epoch };
         let share = args.rate * queues.len() as f64 / target.queues.len() as f64;
         lanes.push(Lane::new(Pipe::connect(broker)?, Box::new(stamper), Pace::rate(share)));

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `kiruna bench pull`: consumers that read the newest part of a topic over and over, several requests under way.
+//! `kiruna bench pull`: consumers that read the newest part of a topic over and over, several requests under way; all of
+//! it, or the one in a hundred that an SQL92 expression passes.
 
 use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use protocol::frame::Frame;
+use protocol::codes::ResponseCode;
+use protocol::frame::{Frame, Serialization};
 use protocol::names::{Group, QueueId, QueueOffset};
 use protocol::offset::GetMaxOffset;
-use protocol::pull::{PullMessage, SUBSCRIPTION};
+use protocol::pull::{PullMessage, PullReply, SUBSCRIPTION};
 use remoting::{Connection, Response};
 
 use super::load::{self, Lane, Measured, Pace, Span, Talk};
 use super::pipe::Pipe;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, put_decimal};
 use super::report::{self, Work};
 use super::target::{PATIENCE, Target};
 use super::{Common, send};
@@ -36,6 +38,9 @@ pub(crate) struct PullArgs {
     /// Messages in the topic's newest part that are read over and over.
     #[arg(long, default_value_t = 20_000)]
     hot: u64,
+    /// Reads with an SQL92 expression that one message in a hundred passes; the figure counts those.
+    #[arg(long, conflicts_with = "outstanding")]
+    sql: bool,
 }
 
 pub(super) async fn run(args: PullArgs) -> Result<()> {
@@ -44,25 +49,30 @@ pub(super) async fn run(args: PullArgs) -> Result<()> {
     }
     let common = &args.common;
     let target = Target::find(common).await?;
-    send::fill(&target, common.size, args.hot)?;
+    send::fill(
+        &target,
+        common.size,
+        args.hot,
+        if args.sql { send::Kind::Shared } else { send::Kind::Plain },
+    )?;
     let window = args.hot / target.queues.len() as u64;
     let mut lanes = Vec::new();
     for index in 0..args.connections {
         let queue = &target.queues[index % target.queues.len()];
         let connection = target.dial(queue).await?;
         let past = max_offset(&connection, &target, queue.queue).await?;
-        let consumer =
-            Consumer::new(&target, queue.queue, past.saturating_sub(window)..past, args.per_request)?;
-        lanes.push(Lane::new(
-            Pipe::connect(&queue.broker)?,
-            Box::new(consumer),
-            Pace::Closed(args.outstanding),
-        ));
+        let hot = past.saturating_sub(window)..past;
+        let consumer: Box<dyn Talk> = if args.sql {
+            Box::new(Chooser::new(&target, queue.queue, hot, args.per_request)?)
+        } else {
+            Box::new(Consumer::new(&target, queue.queue, hot, args.per_request)?)
+        };
+        lanes.push(Lane::new(Pipe::connect(&queue.broker)?, consumer, Pace::Closed(args.outstanding)));
     }
     let span = Span::starting_now(common.warmup(), common.seconds());
     let measured = load::drive(lanes, span, None)?;
     let work = Work {
-        what: "pull",
+        what: if args.sql { "pull with an expression" } else { "pull" },
         connections: args.connections,
         outstanding: args.outstanding,
         size: common.size,
@@ -103,15 +113,71 @@ impl Talk for Consumer {
 
     fn answered(&mut self, due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String> {
         send::accepted(&answer)?;
-        // a record begins with its length, which is all that a count needs
-        let mut rest = &answer.body[..];
-        let mut messages = 0;
-        while let Some((length, _)) = rest.split_first_chunk::<4>() {
-            let length = u32::from_be_bytes(*length) as usize;
-            rest = rest.get(length.max(4)..).ok_or("a record that is cut off")?;
-            messages += 1;
+        measured.note(due, count(&answer.body)?, answer.body.len() as u64);
+        Ok(())
+    }
+}
+
+/// How many records there are. Each begins with its length, which is all that a count needs.
+fn count(records: &[u8]) -> Result<u64, String> {
+    let mut rest = records;
+    let mut messages = 0;
+    while let Some((length, _)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        rest = rest.get(length.max(4)..).ok_or("a record that is cut off")?;
+        messages += 1;
+    }
+    Ok(messages)
+}
+
+/// An offset of the length that all offsets have, with zeros in front.
+const FROM: u64 = 1_888_888_888_888_888_888;
+
+/// Reads what an expression passes, each time from where the last answer says.
+struct Chooser {
+    request: Prepared,
+    from_at: usize,
+    hot: Range<u64>,
+    at: u64,
+}
+
+impl Chooser {
+    fn new(target: &Target, queue: QueueId, hot: Range<u64>, per_request: u32) -> Result<Chooser> {
+        let wanted = format!("{} = '{:020}'", send::SHARE, 7);
+        let request = PullMessage {
+            max_bytes: Some(8 << 20),
+            subscription: Some(wanted.as_str().into()),
+            expression_type: Some("SQL92".into()),
+            ..request(target, queue, FROM, per_request)?
+        };
+        let request = Prepared::new(&request, &[], target.serialization)?;
+        let from_at = match target.serialization {
+            Serialization::Json => request.find(FROM.to_string().as_bytes())?,
+            Serialization::RocketMq => bail!("--sql is measured with JSON headers"),
+        };
+        Ok(Chooser { request, from_at, at: hot.start, hot })
+    }
+}
+
+impl Talk for Chooser {
+    fn ask(&mut self, number: i32, _due: Instant, out: &mut Vec<u8>) {
+        let copy = self.request.copy(number, out);
+        put_decimal(&mut copy[self.from_at..][..19], self.at);
+    }
+
+    fn answered(&mut self, due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String> {
+        let is_known =
+            [ResponseCode::SUCCESS, ResponseCode::PULL_RETRY_IMMEDIATELY, ResponseCode::PULL_NOT_FOUND];
+        if !is_known.iter().any(|code| code.0 == answer.code) {
+            return Err(format!("code {} {}", answer.code, answer.remark.as_deref().unwrap_or_default()));
         }
-        measured.note(due, messages, answer.body.len() as u64);
+        let reply: PullReply = answer.decode().map_err(|error| error.to_string())?;
+        // A server that does not go on is at the end.
+        let is_over = reply.next.0 <= self.at || reply.next.0 >= self.hot.end;
+        self.at = if is_over { self.hot.start } else { reply.next.0 };
+        let is_found = answer.code == ResponseCode::SUCCESS.0;
+        let messages = if is_found { count(&answer.body)? } else { 0 };
+        measured.note(due, messages, if is_found { answer.body.len() as u64 } else { 0 });
         Ok(())
     }
 }

@@ -65,6 +65,17 @@ fn cpu_times() -> Result<(f64, f64)> {
     Ok((numbers.iter().take(8).sum(), numbers[3] + numbers[4]))
 }
 
+/// Processor time that a process has taken so far.
+pub(super) fn processor(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading what it took")?;
+    // Behind the name, which may hold anything, in parentheses.
+    let rest = stat.rsplit_once(')').context("no name in its stat")?.1;
+    let words: Vec<u64> = rest.split_whitespace().map(|word| word.parse().unwrap_or(0)).collect();
+    let [user, system] = words.get(11..13).context("its stat is short")? else { bail!("its stat is short") };
+    // A hundred ticks a second, on every Linux.
+    Ok(Duration::from_millis((user + system) * 10))
+}
+
 /// Megabytes of a process that are in memory, but for the mapped files below `store`; those in `apart` are left out too.
 pub(super) fn memory(pid: u32, store: &Path, apart: Option<&Path>) -> Result<f64> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).context("reading its mappings")?;

@@ -6,6 +6,8 @@ pub(super) const LONG: &str = "10 GB";
 
 /// One line of the table.
 pub(super) struct Row {
+    /// The set it belongs to, by which `--rows` chooses.
+    pub(super) set: &'static str,
     pub(super) name: &'static str,
     pub(super) unit: &'static str,
     pub(super) work: Work,
@@ -17,6 +19,8 @@ pub(super) struct Row {
 pub(super) enum Work {
     /// `kiruna bench` with these flags; the figure is a column of its report.
     Bench { args: &'static [&'static str], figure: &'static str, echo: bool, sync: bool },
+    /// Processor time of the server of the row before, once nobody asks it anything: percent of a core.
+    Processor,
     /// Memory of a server that nobody uses.
     IdleMemory,
     /// Memory after much was written.
@@ -44,32 +48,40 @@ const fn bench(args: &'static [&'static str], figure: &'static str, echo: bool) 
     Work::Bench { args, figure, echo, sync: false }
 }
 
-pub(super) const ROWS: [Row; 11] = [
+/// The sets of rows.
+pub(super) const SETS: [&str; 5] = ["base", "delay", "tx", "sql", "life"];
+
+pub(super) const ROWS: [Row; 15] = [
     Row {
+        set: "base",
         name: "send, 4 connections × 64 outstanding",
         unit: "msg/s",
         work: bench(&["send", "-c", "4", "--outstanding", "64"], "per_second", true),
         gates: &[Gate::OverApache(5.0), Gate::OverEcho(0.4)],
     },
     Row {
+        set: "base",
         name: "send, 16 × 1",
         unit: "msg/s",
         work: bench(&["send", "-c", "16", "--outstanding", "1"], "per_second", true),
         gates: &[Gate::OverApache(3.5), Gate::OverEcho(0.65)],
     },
     Row {
+        set: "base",
         name: "send, 1 × 1, p50",
         unit: "µs",
         work: bench(&["send", "-c", "1", "--outstanding", "1"], "p50_us", true),
         gates: &[Gate::UnderEcho(1.4)],
     },
     Row {
+        set: "base",
         name: "open loop 10 k msg/s, p99.9",
         unit: "µs",
         work: bench(&["send", "-c", "4", "--rate", "10000"], "p999_us", true),
         gates: &[Gate::UnderEcho(2.0)],
     },
     Row {
+        set: "base",
         name: "sync flush, 16 × 16",
         unit: "msg/s",
         work: Work::Bench {
@@ -81,26 +93,74 @@ pub(super) const ROWS: [Row; 11] = [
         gates: &[Gate::OverApache(2.5)],
     },
     Row {
+        set: "base",
         name: "pull of hot data, 4 connections, 32 a request",
         unit: "MB/s",
         work: bench(&["pull", "-c", "4", "--per-request", "32"], "mb_per_second", false),
         gates: &[Gate::OverApache(2.0)],
     },
     Row {
+        set: "base",
         name: "end to end at 1 k msg/s, p50",
         unit: "µs",
         work: bench(&["e2e", "--rate", "1000"], "p50_us", false),
         gates: &[Gate::UnderApache(0.5)],
     },
-    Row { name: "memory, idle", unit: "MB", work: Work::IdleMemory, gates: &[Gate::Under(40.0)] },
     Row {
+        set: "delay",
+        name: "send with a delay, 4 × 64",
+        unit: "msg/s",
+        work: bench(&["send", "-c", "4", "--outstanding", "64", "--delay", "3h..24h"], "per_second", false),
+        gates: &[Gate::OverApache(5.0)],
+    },
+    Row {
+        set: "tx",
+        name: "half message + commit, 4 × 64",
+        unit: "pairs/s",
+        work: bench(&["tx", "-c", "4", "--outstanding", "64"], "per_second", false),
+        gates: &[Gate::OverApache(5.0)],
+    },
+    Row {
+        set: "tx",
+        name: "processor afterwards, nobody asks anything",
+        unit: "% of a core",
+        work: Work::Processor,
+        gates: &[Gate::Under(1.0)],
+    },
+    Row {
+        set: "sql",
+        name: "pull with an SQL92 expression that 1 % passes",
+        unit: "msg/s passed",
+        work: bench(
+            &["pull", "-c", "4", "--sql", "--topic", "KirunaSql", "--hot", "100000"],
+            "per_second",
+            false,
+        ),
+        gates: &[Gate::OverApache(5.0)],
+    },
+    Row {
+        set: "life",
+        name: "memory, idle",
+        unit: "MB",
+        work: Work::IdleMemory,
+        gates: &[Gate::Under(40.0)],
+    },
+    Row {
+        set: "life",
         name: "memory, after 10 GB written",
         unit: "MB",
         work: Work::FullMemory,
         gates: &[Gate::Under(200.0)],
     },
-    Row { name: "ready after start", unit: "s", work: Work::ReadyFresh, gates: &[Gate::Under(0.3)] },
     Row {
+        set: "life",
+        name: "ready after start",
+        unit: "s",
+        work: Work::ReadyFresh,
+        gates: &[Gate::Under(0.3)],
+    },
+    Row {
+        set: "life",
         name: "ready after kill -9 with 10 GB of log",
         unit: "s",
         work: Work::ReadyKilled,

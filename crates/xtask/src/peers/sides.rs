@@ -21,23 +21,25 @@ use crate::process::{Owned, Signals};
 const START: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Apache,
     Kiruna,
 }
 
 /// A broker with its name server, empty at first; gone with everything it stored when dropped.
-pub(super) enum Server {
+pub(crate) enum Server {
     Apache(Apache),
     Kiruna(Kiruna),
 }
 
 impl Server {
     /// Makes ready what is needed to start one.
-    pub(super) fn prepare(side: Side, label: &str, sync: bool, lab: &Lab<'_>) -> Result<Server> {
+    pub(crate) fn prepare(side: Side, label: &str, sync: bool, lab: &Lab<'_>) -> Result<Server> {
         Ok(match side {
             Side::Apache => {
-                let extra: &[&str] = if sync { &["flushDiskType=SYNC_FLUSH"] } else { &[] };
+                // SQL92 is off by default there; where nobody uses it, it changes nothing.
+                let sql = "enablePropertyFilter=true";
+                let extra: &[&str] = if sync { &[sql, "flushDiskType=SYNC_FLUSH"] } else { &[sql] };
                 Server::Apache(Apache::prepare(label, extra, lab.signals)?)
             }
             Side::Kiruna => Server::Kiruna(Kiruna::prepare(label, sync, lab.kiruna)?),
@@ -45,7 +47,7 @@ impl Server {
     }
 
     /// Starts the process; returns how long it took until it accepted a message, seen from outside.
-    pub(super) fn start(&mut self, signals: &Signals) -> Result<Duration> {
+    pub(crate) fn start(&mut self, signals: &Signals) -> Result<Duration> {
         let started = Instant::now();
         match self {
             Server::Apache(apache) => apache.spawn_broker()?,
@@ -62,14 +64,14 @@ impl Server {
     }
 
     /// Ends the broker as `kill -9` does.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         match self {
             Server::Apache(apache) => apache.kill_broker(),
             Server::Kiruna(kiruna) => kiruna.process = None,
         }
     }
 
-    pub(super) fn namesrv(&self) -> String {
+    pub(crate) fn namesrv(&self) -> String {
         match self {
             Server::Apache(apache) => apache.namesrv(),
             Server::Kiruna(kiruna) => format!("127.0.0.1:{}", kiruna.namesrv_port),
@@ -84,7 +86,7 @@ impl Server {
     }
 
     /// Its process; fails when it has ended.
-    pub(super) fn pid(&mut self) -> Result<u32> {
+    pub(crate) fn pid(&mut self) -> Result<u32> {
         match self {
             Server::Apache(apache) => apache.pid(),
             Server::Kiruna(kiruna) => kiruna.pid(),
@@ -92,7 +94,7 @@ impl Server {
     }
 
     /// Everything it stores on the disk.
-    pub(super) fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         match self {
             Server::Apache(apache) => apache.store(),
             Server::Kiruna(kiruna) => kiruna.data(),
@@ -100,7 +102,7 @@ impl Server {
     }
 
     /// Megabytes of memory, mapped files of the store left out, stages in shared memory counted.
-    pub(super) fn memory(&mut self) -> Result<f64> {
+    pub(crate) fn memory(&mut self) -> Result<f64> {
         let (pid, store) = (self.pid()?, self.store());
         let stages = if let Server::Kiruna(kiruna) = self { interop::stages(&kiruna.data()) } else { None };
         let shared = stages.as_deref().map_or(0, machine::taken) as f64 / 1e6;
@@ -109,13 +111,13 @@ impl Server {
 }
 
 /// What servers are made with.
-pub(super) struct Lab<'a> {
-    pub(super) signals: &'a Signals,
-    pub(super) kiruna: &'a Path,
+pub(crate) struct Lab<'a> {
+    pub(crate) signals: &'a Signals,
+    pub(crate) kiruna: &'a Path,
 }
 
 /// Our server.
-pub(super) struct Kiruna {
+pub(crate) struct Kiruna {
     process: Option<Owned>,
     program: PathBuf,
     dir: PathBuf,
@@ -174,13 +176,13 @@ impl Drop for Kiruna {
 }
 
 /// The server that stores nothing.
-pub(super) struct Echo {
+pub(crate) struct Echo {
     process: Owned,
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Echo {
-    pub(super) fn start(lab: &Lab<'_>) -> Result<Echo> {
+    pub(crate) fn start(lab: &Lab<'_>) -> Result<Echo> {
         let mut command = Command::new(lab.kiruna);
         command.args(["bench", "echo"]).stdout(Stdio::piped());
         let mut process = Owned::start(command)?;
@@ -191,7 +193,7 @@ impl Echo {
         Ok(Echo { process, address })
     }
 
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         self.process.check()
     }
 }
