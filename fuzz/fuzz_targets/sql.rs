@@ -13,7 +13,10 @@ fuzz_target!(|data: &str| {
         Ok(sql) => {
             let whole: String = properties::iter(message).map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect();
             assert_eq!(sql.judge(message), sql.judge(&whole));
-            assert_eq!(sql, Sql::parse(&format!("({text}\n)")).expect("what is read alone is read in parentheses"));
+            // On the last line `--` are two signs; a line more makes a comment of them.
+            if !text.rsplit(['\n', '\r']).next().is_some_and(|last| last.contains("--")) {
+                assert_eq!(sql, Sql::parse(&format!("({text}\n)")).expect("what is read alone is read in parentheses"));
+            }
         }
         Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.at)),
     }

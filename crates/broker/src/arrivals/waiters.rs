@@ -68,7 +68,9 @@ impl Waiters {
         Ok(id)
     }
 
-    /// Wakes whoever waits for the message just before `next`, if its tag can match.
+    /// Wakes whoever waits for the message just before `next`, if its tag can match. Expressions over properties are not
+    /// judged here, where the sender's thread would pay for each waiting group: who is woken looks at what is new, once for
+    /// a burst, and sleeps on behind it.
     pub(crate) fn arrive(
         &mut self,
         key: &QueueKey,
