@@ -88,6 +88,11 @@ impl Offsets {
         }
     }
 
+    /// Notes that the consumers were told to go to `offset` by themselves; nothing moves until one of them says it did.
+    pub(crate) fn expect(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
+        self.look(group, topic, |progress| progress.expect(queue, offset));
+    }
+
     /// True when [`Offsets::take_reset`] has something to say.
     pub(crate) fn has_reset(&self, group: &Group, topic: &TopicName, queue: QueueId) -> bool {
         self.moves.load(Ordering::SeqCst) > 0

@@ -49,7 +49,7 @@ enum Command {
     /// List, show, create and delete topics.
     #[command(subcommand)]
     Topic(topic::Topic),
-    /// List, show, reset and delete consumer groups.
+    /// List, show, move, stop and delete consumer groups.
     #[command(subcommand)]
     Group(group::Group),
     /// Find messages.

@@ -3,12 +3,15 @@
 //! nothing runs in the background. Calls that concern a whole cluster visit its masters one after the other.
 
 mod brokers;
+mod consumption;
 mod dead_letters;
 mod error;
 mod groups;
 mod messages;
+mod scan;
 mod timers;
 mod topics;
+mod traces;
 mod transactions;
 
 use std::sync::Arc;
@@ -28,11 +31,14 @@ use serde::de::DeserializeOwned;
 use crate::config::ClientConfig;
 use crate::session::{Session, StartError};
 
+pub use consumption::{PlannedMove, ResetScope, ResetTo};
 pub use dead_letters::{DeadLetterFilter, DeadLetters};
 pub use error::AdminError;
 pub use groups::{GroupProgress, QueueProgress};
 pub use messages::KeyQuery;
+pub use scan::{ScanQuery, Scanned};
 pub use timers::{TimedName, TimerQuery};
+pub use traces::ClientTrace;
 pub use transactions::TransactionQuery;
 
 /// A connected admin client.

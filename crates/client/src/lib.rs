@@ -22,8 +22,9 @@ mod routes;
 mod session;
 
 pub use admin::{
-    Admin, AdminError, DeadLetterFilter, DeadLetters, GroupProgress, KeyQuery, Master, QueueProgress,
-    TimedName, TimerQuery, TransactionQuery,
+    Admin, AdminError, ClientTrace, DeadLetterFilter, DeadLetters, GroupProgress, KeyQuery, Master,
+    PlannedMove, QueueProgress, ResetScope, ResetTo, ScanQuery, Scanned, TimedName, TimerQuery,
+    TransactionQuery,
 };
 pub use config::ClientConfig;
 pub use consumer::{

@@ -30,6 +30,7 @@ pub mod record;
 pub mod request;
 pub mod route;
 pub mod send;
+pub mod trace;
 pub mod transaction;
 
 pub use codes::ResponseCode;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use protocol::filter::Filter;
 use protocol::names::{LogOffset, QueueId, QueueOffset};
-use protocol::record::iterate;
+use protocol::record::{Record, iterate};
 use stdx::{SystemClock, Timestamp};
 use store::disk::FileDisk;
 use store::disk::sim::SimDisk;
-use store::{AppendError, Boundary, Durability, FactChange, FactKind, Read, ReadError, ReadLimit, Settled};
+use store::{
+    AppendError, Boundary, Draft, Durability, FactChange, FactKind, Read, ReadError, ReadLimit, Settled,
+};
 
 use crate::rig::*;
 
@@ -372,4 +374,35 @@ fn many_threads_at_once() {
     loops.join();
     assert_eq!(store.poisoned(), None);
     store.close();
+}
+
+/// Both keys have one hash under this topic, in all its 64 bits.
+#[test]
+fn a_key_finds_no_message_of_another_key_with_its_hash() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    let (name, keys) = (topic("topic34132"), ["order--11NXS7g65", "order--21NXS7g65"]);
+    let queue = store.queue(&name, QueueId(0)).unwrap();
+    for property in ["KEYS", "UNIQ_KEY"] {
+        for key in keys {
+            let properties = format!("{property}\u{1}{key}\u{2}");
+            let message = message(&name, 0, property.as_bytes(), properties.as_bytes());
+            store.append(&[Draft { queue: &queue, message }]).unwrap();
+        }
+    }
+    run(&store);
+    let all = (Timestamp(0), Timestamp(i64::MAX));
+    for (index, key) in keys.into_iter().enumerate() {
+        let found = |records: Result<Vec<bytes::Bytes>, ReadError>| -> Vec<u64> {
+            let records = records.unwrap();
+            records.iter().map(|raw| Record::parse(raw).unwrap().queue_offset().0).collect()
+        };
+        assert_eq!(found(store.by_key(&name, key, 10, all.0, all.1)), [index as u64]);
+        assert_eq!(
+            found(store.by_key(&name, key, 1, all.0, all.1)),
+            [index as u64],
+            "the other takes no room"
+        );
+        assert_eq!(found(store.by_unique_id(&name, key, 10, all.0, all.1)), [2 + index as u64]);
+    }
 }

@@ -78,6 +78,14 @@ impl Progress {
         Committed::Moved
     }
 
+    /// Notes that the consumer was told to go to `offset` by itself: its commit of that place counts, once, though it is
+    /// behind. What is committed stays until then.
+    pub(crate) fn expect(&mut self, queue: QueueId, offset: QueueOffset) {
+        if let Some(place) = self.queues.get_mut(&queue) {
+            place.sent_to = Some(offset);
+        }
+    }
+
     /// True when the consumer has to go somewhere.
     pub(crate) fn has_move(&self, queue: QueueId) -> bool {
         self.queues.get(&queue).is_some_and(|place| place.moved.is_some())
@@ -183,6 +191,21 @@ mod tests {
         // The place it was sent to counts once more, though its old place was committed in between.
         assert_eq!(progress.commit(Q, QueueOffset(2)), Committed::Moved);
         assert_eq!(progress.commit(Q, QueueOffset(9)), Committed::Moved);
+        assert_eq!(progress.commit(Q, QueueOffset(2)), Committed::Behind { stored: QueueOffset(9) });
+    }
+
+    #[test]
+    fn a_consumer_that_was_told_to_go_back_may_commit_that_place_once() {
+        let mut progress = Progress::default();
+        progress.expect(Q, QueueOffset(2));
+        assert_eq!(progress.committed(Q), None);
+        progress.commit(Q, QueueOffset(7));
+        progress.expect(Q, QueueOffset(2));
+        assert_eq!((progress.committed(Q), progress.has_move(Q)), (Some(QueueOffset(7)), false));
+        assert_eq!(progress.commit(Q, QueueOffset(3)), Committed::Behind { stored: QueueOffset(7) });
+        assert_eq!(progress.commit(Q, QueueOffset(8)), Committed::Moved);
+        assert_eq!(progress.commit(Q, QueueOffset(2)), Committed::Moved);
+        progress.commit(Q, QueueOffset(9));
         assert_eq!(progress.commit(Q, QueueOffset(2)), Committed::Behind { stored: QueueOffset(9) });
     }
 

@@ -223,6 +223,7 @@ impl Broker {
                 read = self.read(&ready, at).await?;
                 if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(&input) {
                     parked.woken().await;
+                    self.may_go_on(&input)?;
                     read = self.read(&ready, at).await?;
                 }
                 if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
@@ -247,6 +248,18 @@ impl Broker {
         let pulled = ready.pulled(read, from);
         self.count_pulled(&input, &pulled, now);
         Ok(pulled)
+    }
+
+    /// Refuses a reader whose group an operator stopped while it waited.
+    fn may_go_on(&self, input: &PullInput) -> Result<(), PullRefused> {
+        let group = || input.group.clone();
+        if self.groups.get(&input.group).is_some_and(|group| !group.consume_enable) {
+            return Err(GroupRefused::Disabled { group: group() }.into());
+        }
+        if self.forbidden.is(&input.group, &input.topic) {
+            return Err(PullRefused::Forbidden { group: group(), topic: input.topic.clone() });
+        }
+        Ok(())
     }
 
     /// True when an operator moved the group and this reader is to hear of it. Asked after parking: a later move wakes it.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Groups as operators set, forbid and delete them.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use protocol::admin::group::{
     DeleteSubscriptionGroup, GetAllSubscriptionGroupConfig, GetSubscriptionGroupConfig,
@@ -10,7 +12,7 @@ use protocol::body::{SubscriptionGroupConfig, SubscriptionGroupList, Subscriptio
 use protocol::json;
 use protocol::names::{Group, TopicName};
 
-use crate::site::{Peer, Site, pull_request};
+use crate::site::{PATIENCE, Peer, Site, pull_request, waiting};
 use crate::topics::make_topic;
 
 pub(crate) fn group_config(name: &str) -> SubscriptionGroupConfig {
@@ -112,6 +114,36 @@ async fn more_retry_queues_come_to_a_retry_topic_that_is_there() {
         let topic = site.broker.topics().get("%RETRY%g").expect("it is there");
         assert_eq!((topic.config().write_queue_nums, topic.config().read_queue_nums), (there, there));
     }
+}
+
+#[tokio::test]
+async fn a_group_that_is_stopped_is_told_at_once() {
+    let site = Site::new();
+    let (peer, operator) = (site.client("one").await, site.client("op").await);
+    make_topic(&peer, "t", 1).await;
+    make_group(&peer, "g").await;
+    peer.join("g", &[("t", "*")]).await;
+    let set = async |consume_enable| {
+        let config = SubscriptionGroupConfig { consume_enable, ..group_config("g") };
+        operator.call(&UpdateAndCreateSubscriptionGroup, json::to_vec(&config)).await.expect("it is set");
+    };
+    let stop = async {
+        while site.broker.waiting_pulls() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let asked_at = Instant::now();
+        set(false).await;
+        asked_at
+    };
+    let (pulled, asked_at) =
+        tokio::join!(peer.pull(waiting(pull_request("g", "t", 0, 0), PATIENCE / 2)), stop);
+    assert_eq!(pulled.0, 16);
+    assert!(asked_at.elapsed() < PATIENCE / 4, "it did not wait for its time to be over");
+    assert_eq!(peer.pull(pull_request("g", "t", 0, 0)).await.0, 16);
+    peer.send("t", 0, &[], "x").await;
+    crate::topics::wait_until_visible(&site, "t", 0, 1);
+    set(true).await;
+    assert_eq!(peer.pull(pull_request("g", "t", 0, 0)).await.2, ["x"]);
 }
 
 #[tokio::test]

@@ -217,6 +217,14 @@ async fn members_say_where_they_stand_and_move_themselves_when_told() {
     assert_eq!(text(&peer, &reset).await.as_deref(), Ok(place));
     tokio::time::timeout(PATIENCE, member.heard.changed.notified()).await.expect("the member is told");
     assert_eq!(*member.heard.moves.lock(), [place], "in the form that Go takes apart by hand");
+    let progress = || site.broker.offsets().committed(&commit.group, &commit.topic, commit.queue);
+    assert_eq!(progress(), Some(QueueOffset(3)), "nothing moves until the member does");
+    for told in [1, 0] {
+        let commit = UpdateConsumerOffset { commit: QueueOffset(told), ..commit.clone() };
+        let answer = member.connection.call(&commit, Bytes::new(), PATIENCE).await.expect("an answer");
+        answer.ok().expect("it is taken");
+    }
+    assert_eq!(progress(), Some(QueueOffset(0)), "where it was told to go, and nowhere else behind");
 }
 
 #[tokio::test]

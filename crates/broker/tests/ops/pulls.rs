@@ -125,6 +125,23 @@ fn a_pull_ends_when_its_time_is_over() {
 }
 
 #[test]
+fn a_pull_that_waits_gets_nothing_once_its_group_is_stopped() {
+    let world = World::new();
+    world.put("orders", 0, &[], "first");
+    let mut pull = pin!(world.broker.pull(waiting("orders", 0, 1, "*"), world.now()));
+    assert!(poll(pull.as_mut()).is_pending());
+    let stopped = SubscriptionGroupConfig {
+        group_name: Group::stored("g"),
+        consume_enable: false,
+        ..SubscriptionGroupConfig::default()
+    };
+    world.broker.groups().update(stopped, &world.store, world.now()).expect("it is set");
+    world.put("orders", 0, &[], "too late");
+    let Poll::Ready(refused) = poll(pull.as_mut()) else { panic!("it was woken") };
+    assert_eq!(show(refused), "refused: subscription group no permission, g");
+}
+
+#[test]
 fn a_dropped_pull_is_forgotten_and_too_many_are_refused() {
     let world = World::with(|config, _| config.reading.waiters_max = 1);
     world.put("orders", 0, &[], "first");

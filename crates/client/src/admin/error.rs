@@ -4,7 +4,7 @@
 use protocol::codes::ResponseCode;
 use protocol::ids::IdError;
 use protocol::json::JsonError;
-use protocol::names::{BrokerName, NameError};
+use protocol::names::{BrokerName, NameError, QueueOffset, TopicName};
 use remoting::CallError;
 
 use crate::consumer::{OffsetError, PullError};
@@ -46,6 +46,19 @@ pub enum AdminError {
     /// No broker knows the group.
     #[error("no broker knows group {0}")]
     NoGroup(String),
+    /// The topic has no queue like that.
+    #[error("topic {0} has no such queue")]
+    NoQueue(TopicName),
+    /// The queue does not reach so far.
+    #[error("offset {offset} is not within {first} and {end}")]
+    NoSuchOffset {
+        /// What was asked for.
+        offset: QueueOffset,
+        /// Where the queue begins.
+        first: QueueOffset,
+        /// Where it ends.
+        end: QueueOffset,
+    },
     /// There is no such message.
     #[error("no such message")]
     NoMessage,

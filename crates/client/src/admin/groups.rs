@@ -8,10 +8,9 @@ use protocol::admin::group::{
     GetProducerConnectionList, GetSubscriptionGroupConfig, UpdateAndCreateSubscriptionGroup,
 };
 use protocol::admin::progress::{GetConsumeStats, QueryConsumeTimeSpan};
-use protocol::admin::reset::InvokeBrokerToResetOffset;
 use protocol::body::{
     ConsumeMessageDirectlyResult, ConsumeStats, ConsumerConnection, ConsumerRunningInfo, ProducerConnection,
-    ProducerTableInfo, QueryConsumeTimeSpanBody, QueueTimeSpan, ResetOffsetBody, SubscriptionGroupConfig,
+    ProducerTableInfo, QueryConsumeTimeSpanBody, QueueTimeSpan, SubscriptionGroupConfig,
     SubscriptionGroupWrapper,
 };
 use protocol::heartbeat::{ConsumeMessageDirectly, GetConsumerRunningInfo};
@@ -234,34 +233,6 @@ impl Admin {
         let address = self.master_address(&message.queue.broker).await?;
         let (_, body) = self.session.ask(&address, &request, ()).await?;
         Ok(json::from_slice(&body)?)
-    }
-
-    /// Moves a group to the first messages stored at a time or later, or to the end of its queues; returns where that
-    /// is. `force` moves it forward as well as back.
-    pub async fn reset_offset(
-        &self,
-        group: &Group,
-        topic: &TopicName,
-        to: Option<Timestamp>,
-        force: bool,
-    ) -> Result<BTreeMap<Queue, QueueOffset>, AdminError> {
-        let request = InvokeBrokerToResetOffset {
-            group: group.clone(),
-            topic: topic.clone(),
-            queue: None,
-            offset: None,
-            at: to.unwrap_or(Timestamp(-1)),
-            force,
-        };
-        let mut moved = BTreeMap::new();
-        for address in self.masters_of(topic).await? {
-            let answer: ResetOffsetBody = self.broker(&address, &request).await?;
-            let offsets = answer.offset_table.0.iter();
-            moved.extend(offsets.map(|(queue, offset)| {
-                (Queue::from(queue), QueueOffset(u64::try_from(*offset).unwrap_or(0)))
-            }));
-        }
-        Ok(moved)
     }
 
     /// Sets the progress of a group on one queue.

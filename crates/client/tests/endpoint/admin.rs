@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Admin calls: what was made is seen, what was changed has changed, what was deleted is gone.
 
-use client::Message;
+use client::{Message, PlannedMove, ResetScope, ResetTo, ScanQuery, Subscription};
 use protocol::QueueOffset;
 use protocol::body::{CMResult, SubscriptionGroupConfig, TopicConfig};
 use protocol::codes::ResponseCode;
 
-use crate::cluster::{Cluster, accept, numbered, send_numbers, until};
+use crate::cluster::{Cluster, accept, numbered, send_numbers, text, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_are_made_changed_measured_and_deleted() {
@@ -76,14 +76,45 @@ async fn groups_are_made_watched_moved_and_deleted() {
     assert_eq!(done.consume_result, Some(CMResult::Success));
     assert_eq!(heard.next().await.offset_id(), message.offset_id());
 
-    let moved = admin.reset_offset(&group, &topic, Some(stdx::Timestamp(0)), true).await.unwrap();
-    assert_eq!(moved.values().copied().collect::<Vec<_>>(), [QueueOffset(0); 2]);
+    let (scope, to) = (ResetScope::default(), ResetTo::Time(stdx::Timestamp(0)));
+    let plan = admin.plan_reset(&group, &topic, &scope, to).await.unwrap();
+    let again: u64 = plan.iter().map(PlannedMove::redelivered).sum();
+    assert_eq!((plan.len(), again), (2, 10), "everything is done, and all of it would come again: {plan:?}");
+    let first = plan.iter().filter_map(|planned| planned.first_again).min();
+    let oldest = admin.message_at(&queue, QueueOffset(0)).await.unwrap().stored_at;
+    assert!(first.is_some_and(|first| first <= oldest), "{plan:?}");
+    assert_eq!(admin.progress(&group, Some(&topic)).await.unwrap().lag(), 0, "a plan moves nothing");
+    let moved = admin.reset_to(&group, &topic, &scope, to).await.unwrap();
+    let targets = plan.iter().map(|planned| (planned.queue.clone(), planned.target)).collect();
+    assert_eq!(moved, targets, "what was planned was done");
     // What waits in a long poll learns of it with the next message.
     for queue in producer.queues(&topic).await.unwrap() {
         producer.send_to(Message::new(topic.clone(), "more"), &queue).await.unwrap();
     }
     heard.all(numbered(0..10).into_iter().collect()).await;
+    until("all is committed again", async || {
+        admin.progress(&group, Some(&topic)).await.is_ok_and(|p| p.lag() == 0)
+    })
+    .await;
+    let holders = admin.holders(&group).await.unwrap();
+    let of_topic = holders.iter().filter(|(queue, _)| queue.topic == topic);
+    assert!(of_topic.clone().all(|(_, (client, _))| client == consumer.client_id()));
+    assert_eq!(of_topic.count(), 2);
+    let copy = cluster.group("moved-copy");
+    let config = SubscriptionGroupConfig { group_name: copy.clone(), ..Default::default() };
+    admin.put_group(None, &config).await.unwrap();
+    admin.clone_progress(&group, &copy, &topic).await.unwrap();
+    assert_eq!(admin.progress(&copy, Some(&topic)).await.unwrap().lag(), 0);
+
+    admin.set_consuming(&group, false).await.unwrap();
+    assert!(!admin.group_config(&master.address, &group).await.unwrap().consume_enable);
+    let config =
+        SubscriptionGroupConfig { group_name: group.clone(), retry_max_times: 3, ..Default::default() };
+    admin.set_consuming(&group, true).await.unwrap();
+    assert_eq!(admin.group_config(&master.address, &group).await.unwrap(), config, "nothing else changed");
     consumer.shutdown().await;
+    let nobody = admin.set_consuming(&cluster.group("nobody"), false).await;
+    assert!(matches!(nobody, Err(client::AdminError::NoGroup(_))), "{nobody:?}");
     let span = admin.time_span(&group, &topic).await.unwrap();
     assert_eq!(span.len(), 2);
     admin.delete_group(None, &group, true).await.unwrap();
@@ -112,4 +143,47 @@ async fn brokers_and_name_servers_show_and_change_their_settings() {
     assert_eq!(admin.list_kv(&space).await.unwrap().table[key], "value");
     admin.delete_kv(&space, key).await.unwrap();
     assert_eq!(admin.get_kv(&space, key).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_found_by_time_tag_and_words() {
+    let Some(cluster) = Cluster::find().await else { return };
+    let admin = &cluster.admin;
+    let topic = cluster.topic("searched", 2).await;
+    let producer = cluster.producer("searched-p").await;
+    let mut sent = Vec::new();
+    let queues = producer.queues(&topic).await.unwrap();
+    for n in 0..80 {
+        let message = Message::new(topic.clone(), format!("number {n} of many"));
+        let message = message.tag(if n % 4 == 0 { "four" } else { "other" });
+        let queue = &queues[n % 2];
+        sent.push(producer.send_to(message, queue).await.unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    producer.shutdown().await;
+    let search = async |query: &ScanQuery| {
+        let scanned = admin.scan(query).await.unwrap();
+        let bodies: Vec<String> = scanned.messages.iter().map(text).collect();
+        (bodies, scanned.looked_at, scanned.unseen)
+    };
+    let all = ScanQuery::new(Subscription::all(topic.clone()));
+    until("all are visible", async || search(&all).await.0.len() == 80).await;
+    assert_eq!(search(&all).await.0[7], "number 7 of many", "oldest first, over all queues");
+    let tagged = ScanQuery::new(Subscription::tags(topic.clone(), "four"));
+    assert_eq!(search(&tagged).await.0.len(), 20);
+    let words = ScanQuery { contains: Some(b"er 17 of".to_vec()), ..all.clone() };
+    assert_eq!(search(&words).await, (vec!["number 17 of many".to_owned()], 80, vec![]));
+    let at = async |n: usize| admin.message_at(&sent[n].queue, sent[n].offset).await.unwrap().stored_at;
+    let span = ScanQuery { begin: at(10).await, end: at(19).await, ..all.clone() };
+    let found = search(&span).await.0;
+    assert!(
+        found.contains(&"number 10 of many".to_owned()) && found.contains(&"number 19 of many".to_owned())
+    );
+    assert!(found.len() <= 12, "the clock has milliseconds: {found:?}");
+    let short = ScanQuery { look_at: 1, contains: Some(b"nowhere".to_vec()), ..all.clone() };
+    let (found, looked_at, unseen) = search(&short).await;
+    let left: Vec<_> = queues.iter().map(|queue| (queue.clone(), QueueOffset(32))).collect();
+    assert_eq!((found, looked_at, unseen), (vec![], 64, left), "one turn, and where it would go on");
+    let few = ScanQuery { max: 3, ..all };
+    assert_eq!(search(&few).await.0[..3], ["number 0 of many", "number 1 of many", "number 2 of many"]);
 }

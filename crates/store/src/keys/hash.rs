@@ -102,6 +102,13 @@ mod tests {
         .assert_eq(&lines.join("\n"));
     }
 
+    /// The pair that `tests/basics.rs` looks up.
+    #[test]
+    fn two_keys_can_share_a_hash() {
+        let hash = |key: &str| of_key(of_topic("topic34132"), key.as_bytes());
+        assert_eq!(hash("order--11NXS7g65"), hash("order--21NXS7g65"));
+    }
+
     #[test]
     fn near_inputs_spread() {
         let mut seen: Vec<u64> = (0..100_000u32).map(|n| hash64(1, &n.to_be_bytes())).collect();

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Consumer groups as operators set, list, forbid and delete them. Called by the faces of 200, 201, 207, 225, 352, 353.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::body::{BadRetryPolicy, SubscriptionGroupConfig, TopicConfig};
-use protocol::names::{Group, NameError, TopicName};
+use protocol::names::{Group, NameError, QueueId, QueueKey, TopicName};
 use stdx::Timestamp;
 use store::AppendError;
 
@@ -62,6 +63,9 @@ impl Broker {
             return Ok(());
         }
         let group = self.groups.update(next, &self.store, now)?;
+        if !group.consume_enable {
+            self.release_group(&group.group_name);
+        }
         Ok(self.grow_retry_topic(&group, now)?)
     }
 
@@ -79,6 +83,17 @@ impl Broker {
             ..config.clone()
         };
         self.topics.update(grown, &self.store, now).map(drop)
+    }
+
+    /// Wakes the pulls that wait where a group reads: each looks again whether it still may.
+    fn release_group(&self, group: &Group) {
+        let mut topics: BTreeSet<TopicName> = self.offsets.topics_of(group).into_iter().collect();
+        topics.extend(self.clients.subscriptions(group).into_iter().map(|wanted| wanted.topic));
+        for topic in topics.iter().filter_map(|topic| self.topics.get(topic)) {
+            for queue in (0..topic.read_queues()).map(QueueId) {
+                self.arrivals.release(&QueueKey { topic: topic.name().clone(), queue });
+            }
+        }
     }
 
     /// Makes or changes several groups: all are judged before the first is set.

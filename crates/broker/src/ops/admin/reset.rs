@@ -148,11 +148,14 @@ impl Broker {
             let there = self.place_at(&input.topic, queue, input.at);
             targets.push((queue, if input.force { there } else { there.min(committed) }));
         }
-        let places = self.places(&input.topic, targets);
         let members = self.members(&input.group);
         if members.is_empty() {
             return Err(ResetRefused::Offline { group: input.group.clone(), topic: input.topic.clone() });
         }
+        for (queue, offset) in &targets {
+            self.offsets.expect(&input.group, &input.topic, *queue, *offset);
+        }
+        let places = self.places(&input.topic, targets);
         let (plain, listed) =
             (json::to_vec_fastjson(&ResetOffsetBody { offset_table: places.clone() }), for_c(&places));
         let request = ResetConsumerClientOffset(InvokeBrokerToResetOffset {

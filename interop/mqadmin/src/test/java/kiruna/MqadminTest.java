@@ -5,11 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -21,7 +16,6 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.tools.command.MQAdminStartup;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.MethodOrderer;
@@ -32,7 +26,7 @@ import org.junit.jupiter.api.TestMethodOrder;
 /** The commands an operator types every day, with what they print checked. */
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class MqadminTest {
-    static final String NAMESRV = System.getenv().getOrDefault("KIRUNA_TEST_NAMESRV", "127.0.0.1:9876");
+    static final String NAMESRV = Tools.NAMESRV;
     private static final String RUN = Long.toString(System.currentTimeMillis() % 10_000_000, 36);
     private static final String TOPIC = "A_" + RUN;
     private static final String GROUP = "AG_" + RUN;
@@ -213,36 +207,11 @@ class MqadminTest {
         await("the group's end", () -> !admin("consumerProgress").contains(GROUP + "_C"));
     }
 
-    interface Done {
-        boolean get() throws Exception;
-    }
-
-    static void await(String what, Done done) throws Exception {
-        long end = System.nanoTime() + 90_000_000_000L;
-        while (!done.get()) {
-            if (System.nanoTime() > end) {
-                throw new AssertionError("waited 90 s for " + what);
-            }
-            Thread.sleep(200);
-        }
+    static void await(String what, Tools.Done done) throws Exception {
+        Tools.await(what, done);
     }
 
     static String admin(String command, String... args) {
-        List<String> line = new ArrayList<>(List.of(command));
-        line.addAll(Arrays.asList(args));
-        if (!line.contains("-n")) {
-            line.addAll(List.of("-n", NAMESRV));
-        }
-        PrintStream console = System.out;
-        ByteArrayOutputStream printed = new ByteArrayOutputStream();
-        System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
-        try {
-            MQAdminStartup.main0(line.toArray(new String[0]), null);
-        } finally {
-            System.setOut(console);
-        }
-        String text = printed.toString(StandardCharsets.UTF_8);
-        System.out.println("$ mqadmin " + String.join(" ", line) + "\n" + text);
-        return text;
+        return Tools.mqadmin(command, args);
     }
 }
