@@ -118,6 +118,16 @@ impl Clients {
         Some((session.clone(), connection.clone()))
     }
 
+    /// Returns how the member of a group on a connection calls itself.
+    pub(crate) fn name(&self, group: &Group, connection: ConnectionId) -> Option<ByteStr> {
+        let mut name = None;
+        self.with_members(group, |members| {
+            let found = members.sessions().find(|session| session.connection == connection);
+            name = found.map(|session| session.client.clone());
+        });
+        name
+    }
+
     /// Returns the consumer groups that have members now.
     pub fn consumer_groups(&self) -> Vec<Group> {
         let mut groups: Vec<Group> =

@@ -60,6 +60,11 @@ pub enum GroupRefused {
     Append(#[from] AppendError),
 }
 
+/// True for groups that servers and tools use, which are nobody's.
+pub(crate) fn is_for_tools(group: &str) -> bool {
+    SYSTEM.contains(&group)
+}
+
 impl Groups {
     /// Reads all settings back and adds the groups that every broker has.
     pub(crate) fn open(store: &Store, now: Timestamp) -> Groups {

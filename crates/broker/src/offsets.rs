@@ -54,19 +54,22 @@ impl Offsets {
         Offsets { groups: RwLock::new(groups), moves: AtomicUsize::new(0) }
     }
 
-    /// Notes how far a consumer has come; never moves a queue back.
+    /// Notes how far a consumer has come; never moves a queue back. Also tells where the group stood before.
     pub(crate) fn commit(
         &self,
         group: &Group,
         topic: &TopicName,
         queue: QueueId,
         offset: QueueOffset,
-    ) -> Committed {
-        let outcome = self.with(group, topic, |progress| progress.commit(queue, offset));
+    ) -> (Committed, Option<QueueOffset>) {
+        let (outcome, before) = self.with(group, topic, |progress| {
+            let before = progress.committed(queue);
+            (progress.commit(queue, offset), before)
+        });
         if let Committed::Behind { stored } = outcome {
             tracing::debug!(%group, %topic, %queue, %offset, %stored, "a commit behind the stored progress is left out");
         }
-        outcome
+        (outcome, before)
     }
 
     /// Puts a queue at `offset`, back or forth, without telling its consumer.

@@ -4,16 +4,19 @@
 //! Invariant: counts only rise; what is kept of a topic or a group is bounded and goes when it is deleted.
 
 mod series;
+pub(crate) mod trail;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use protocol::names::{Group, QueueId, QueueOffset, TopicName};
+use protocol::names::{ByteStr, Group, QueueId, QueueOffset, TopicName};
 use stdx::Timestamp;
 
+use self::trail::{Kind, Step, Trail};
+use crate::clients::ConnectionId;
 use crate::counts::CountsNow;
 use series::{History, Sample, Seconds};
 pub(crate) use series::{Morning, Rate, Span};
@@ -24,6 +27,10 @@ const CLASS_BOUNDS: [u64; 12] = [1, 10, 50, 100, 200, 500, 1_000, 2_000, 3_000, 
 pub(crate) const CLASSES: usize = CLASS_BOUNDS.len() + 1;
 /// The most queues of one topic that a group's reach is kept for.
 const REACH_MAX: usize = 65_536;
+/// The memory for the steps of all groups in all queues.
+const TRAIL_BYTES: usize = 64 << 20;
+/// The most readers of one topic in one group that have names here.
+const READERS_MAX: usize = 256;
 
 /// What went through one place.
 #[derive(Debug)]
@@ -48,8 +55,50 @@ pub(crate) struct GroupTraffic {
     pub(crate) sent_back: Traffic,
     /// What became dead letters, given back too often or for good.
     pub(crate) dead: Traffic,
-    /// One past the last message given, by queue: ahead of the committed offset by what is in flight.
-    reach: Mutex<BTreeMap<QueueId, QueueOffset>>,
+    places: Mutex<Places>,
+    /// Bytes that are left for the steps of every group.
+    memory: Arc<AtomicUsize>,
+    /// Since when steps are noted.
+    since: Timestamp,
+}
+
+/// Where a group is in the queues of a topic.
+#[derive(Debug, Default)]
+struct Places {
+    queues: BTreeMap<QueueId, Place>,
+    /// Whose connections there were, the newest last.
+    readers: VecDeque<(ConnectionId, ByteStr)>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// One past the last message given: ahead of the committed offset by what is in flight.
+    reach: Option<QueueOffset>,
+    trail: Trail,
+}
+
+/// A pull that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gift {
+    pub(crate) queue: QueueId,
+    /// What the reader asked for.
+    pub(crate) from: QueueOffset,
+    /// What it is to ask for next.
+    pub(crate) next: QueueOffset,
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) by: ConnectionId,
+    pub(crate) at: Timestamp,
+}
+
+/// What a group's steps say of one message.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) steps: Vec<Step>,
+    /// Since when every gift is known, and since when every word of the group.
+    pub(crate) since: (Timestamp, Timestamp),
+    /// The readers that have names.
+    pub(crate) readers: Vec<(ConnectionId, ByteStr)>,
 }
 
 /// All rates of a broker.
@@ -58,6 +107,9 @@ pub(crate) struct Rates {
     pub(crate) started_at: Timestamp,
     topics: RwLock<HashMap<TopicName, Arc<TopicTraffic>>>,
     whole: Mutex<Whole>,
+    memory: Arc<AtomicUsize>,
+    /// A topic or a group was deleted, and with it its steps: what begins now knows nothing of before.
+    has_forgotten: AtomicBool,
     put_classes: [AtomicU64; CLASSES],
     put_longest: AtomicU64,
 }
@@ -80,6 +132,8 @@ impl Rates {
                 gets: History::new(now),
                 seconds: Seconds::new(now),
             }),
+            memory: Arc::new(AtomicUsize::new(TRAIL_BYTES)),
+            has_forgotten: AtomicBool::new(false),
             put_classes: std::array::from_fn(|_| AtomicU64::new(0)),
             put_longest: AtomicU64::new(0),
         }
@@ -104,7 +158,8 @@ impl Rates {
         }
         let new = || {
             let [gets, sent_back, dead] = std::array::from_fn(|_| Traffic::new(now));
-            Arc::new(GroupTraffic { gets, sent_back, dead, reach: Mutex::default() })
+            let (memory, since) = (self.memory.clone(), self.known_since(now));
+            Arc::new(GroupTraffic { gets, sent_back, dead, places: Mutex::default(), memory, since })
         };
         topic.groups.write().entry(group.detached()).or_insert_with(new).clone()
     }
@@ -112,6 +167,17 @@ impl Rates {
     /// Returns the counters of a group on a topic, if it ever took or gave back anything.
     pub(crate) fn find_group(&self, topic: &str, group: &str) -> Option<Arc<GroupTraffic>> {
         self.topics.read().get(topic)?.groups.read().get(group).cloned()
+    }
+
+    /// What is known of a message and a group that nothing is known of.
+    pub(crate) fn known_since(&self, now: Timestamp) -> Timestamp {
+        if self.has_forgotten.load(Relaxed) { now } else { self.started_at }
+    }
+
+    /// The groups that ever took or gave back anything of a topic.
+    pub(crate) fn groups_of(&self, topic: &str) -> Vec<Group> {
+        let topic = self.topics.read().get(topic).cloned();
+        topic.map(|topic| topic.groups.read().keys().cloned().collect()).unwrap_or_default()
     }
 
     /// Reads what was sent to a topic, if anything ever was.
@@ -122,11 +188,13 @@ impl Rates {
 
     /// Forgets a deleted topic.
     pub(crate) fn forget_topic(&self, topic: &TopicName) {
+        self.has_forgotten.store(true, Relaxed);
         self.topics.write().remove(topic.as_str());
     }
 
     /// Forgets a deleted group.
     pub(crate) fn forget_group(&self, group: &Group) {
+        self.has_forgotten.store(true, Relaxed);
         self.topics.read().values().for_each(|topic| drop(topic.groups.write().remove(group.as_str())));
     }
 
@@ -248,23 +316,73 @@ impl Traffic {
 }
 
 impl GroupTraffic {
-    /// Notes messages that the group was given, up to an offset.
-    pub(crate) fn pulled(&self, queue: QueueId, next: QueueOffset, messages: usize, bytes: usize) {
-        self.gets.add(messages, bytes);
-        self.passed(queue, next);
+    /// Notes messages that the group was given, and to whom. `name` is asked for readers that are new here.
+    pub(crate) fn pulled(&self, gift: Gift, name: impl FnOnce() -> Option<ByteStr>) {
+        if gift.messages > 0 {
+            self.gets.add(gift.messages, gift.bytes);
+        }
+        let messages = u32::try_from(gift.messages).unwrap_or(u32::MAX);
+        let Gift { from, next, by, at, .. } = gift;
+        let step =
+            Step { kind: Kind::Given { messages }, from: from.min(next), to: next, first: at, last: at, by };
+        let mut places = self.places.lock();
+        let Places { queues, readers } = &mut *places;
+        let Some(place) = self.place(queues, gift.queue) else { return };
+        place.reach = Some(next);
+        if place.trail.last_reader() != Some(by) && !readers.iter().any(|(known, _)| *known == by) {
+            if readers.len() >= READERS_MAX {
+                readers.pop_front();
+            }
+            readers.extend(name().map(|name| (by, name)));
+        }
+        place.trail.note(step, |bytes| self.take(bytes));
     }
 
-    /// Notes that the group has seen everything before an offset.
-    pub(crate) fn passed(&self, queue: QueueId, next: QueueOffset) {
-        let mut reach = self.reach.lock();
-        if reach.len() < REACH_MAX || reach.contains_key(&queue) {
-            reach.insert(queue, next);
+    /// Notes that the group, or an operator for it, said where it stands.
+    pub(crate) fn moved(&self, queue: QueueId, step: Step) {
+        let mut places = self.places.lock();
+        if let Some(place) = self.place(&mut places.queues, queue) {
+            place.trail.note(step, |bytes| self.take(bytes));
         }
     }
 
     /// One past the last message of a queue that the group was given.
     pub(crate) fn reach(&self, queue: QueueId) -> Option<QueueOffset> {
-        self.reach.lock().get(&queue).copied()
+        self.places.lock().queues.get(&queue)?.reach
+    }
+
+    /// What is known of a message.
+    pub(crate) fn told(&self, queue: QueueId, offset: QueueOffset) -> Told {
+        let places = self.places.lock();
+        let readers = places.readers.iter().cloned().collect();
+        match places.queues.get(&queue) {
+            Some(Place { trail, .. }) => {
+                Told { steps: trail.of(offset).collect(), since: trail.known_since(), readers }
+            }
+            None => {
+                let since = if places.queues.len() < REACH_MAX { self.since } else { Timestamp(i64::MAX) };
+                Told { steps: Vec::new(), since: (since, since), readers }
+            }
+        }
+    }
+
+    fn place<'a>(&self, queues: &'a mut BTreeMap<QueueId, Place>, queue: QueueId) -> Option<&'a mut Place> {
+        if queues.len() >= REACH_MAX && !queues.contains_key(&queue) {
+            return None;
+        }
+        let new = || Place { reach: None, trail: Trail::new(self.since) };
+        Some(queues.entry(queue).or_insert_with(new))
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.memory.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+impl Drop for GroupTraffic {
+    fn drop(&mut self) {
+        let taken: usize = self.places.get_mut().queues.values().map(|place| place.trail.bytes()).sum();
+        self.memory.fetch_add(taken, Relaxed);
     }
 }
 
@@ -298,14 +416,29 @@ mod tests {
         let rates = Rates::new(at(0));
         let (topic, group) = (TopicName::stored("t"), Group::stored("g"));
         assert!(rates.find_group("t", "g").is_none());
-        rates.group(&topic, &group, at(0)).pulled(QueueId(1), QueueOffset(9), 3, 30);
+        let gift = Gift {
+            queue: QueueId(1),
+            from: QueueOffset(6),
+            next: QueueOffset(9),
+            messages: 3,
+            bytes: 30,
+            by: 7,
+            at: at(1),
+        };
+        rates.group(&topic, &group, at(0)).pulled(gift, || Some(ByteStr::from("me")));
         let found = rates.find_group("t", "g").expect("it pulled");
         let rate = found.gets.messages(Span::Minute, at(3));
         assert_eq!((rate.sum, rate.per_second), (3, 1.0));
         assert_eq!((found.reach(QueueId(1)), found.reach(QueueId(0))), (Some(QueueOffset(9)), None));
         assert!(rates.with_puts("t", |_| ()).is_none(), "nothing was sent to the topic");
+        let told = found.told(QueueId(1), QueueOffset(8));
+        assert_eq!((told.steps.len(), told.since.0), (1, at(0)));
+        assert_eq!(told.readers, [(7, ByteStr::from("me"))]);
+        drop(found);
+        assert!(rates.memory.load(Relaxed) < TRAIL_BYTES);
         rates.forget_group(&group);
         assert!(rates.find_group("t", "g").is_none());
+        assert_eq!(rates.memory.load(Relaxed), TRAIL_BYTES, "it is given back");
     }
 
     #[test]

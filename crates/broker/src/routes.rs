@@ -5,7 +5,7 @@ use remoting::{Class, Router};
 
 use crate::Broker;
 use crate::handlers::admin::{
-    broker, connections, groups, progress, relay, replicas, reset, timers, topics, transactions,
+    broker, connections, groups, journey, progress, relay, replicas, reset, timers, topics, transactions,
 };
 use crate::handlers::{heartbeat, lock, offset, pull, query, recall, reply, send, send_back, transaction};
 
@@ -85,6 +85,7 @@ pub fn routes() -> Router<Broker> {
         .on(timers::show_one) // 30041
         .on(timers::change) // 30042
         .on(timers::count) // 30043
+        .on(journey::trace) // 30060
         .on(replicas::all_progress) // 43
         .on(replicas::delay_progress) // 45
         .on(replicas::replication) // 907

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod group;
+pub mod journey;
 pub mod progress;
 pub mod replica;
 pub mod reset;

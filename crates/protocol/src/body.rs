@@ -9,6 +9,7 @@ mod connection;
 mod consume_queue;
 mod group;
 mod heartbeat;
+mod journey;
 mod lock;
 mod mapping;
 mod offsets;
@@ -35,6 +36,7 @@ pub use heartbeat::{
     CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel,
     ProducerData, SubscriptionData,
 };
+pub use journey::{JourneyHop, MessageJourney};
 pub use lock::{LockBatchRequestBody, LockBatchResponseBody, UnlockBatchRequestBody};
 pub use mapping::{LogicQueueMappingItem, TopicQueueMappingDetail, TopicQueueMappingInfo};
 pub use offsets::{

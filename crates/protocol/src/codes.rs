@@ -227,6 +227,7 @@ codes! {
     30041 SHOW_TIMER Broker Own;
     30042 CHANGE_TIMER Broker Own;
     30043 COUNT_TIMERS Broker Own;
+    30060 TRACE_MESSAGE Broker Own;
     200050 POP_MESSAGE Broker V5;
     200051 ACK_MESSAGE Broker V5;
     200052 PEEK_MESSAGE Broker V5;

@@ -4,6 +4,7 @@
 pub(crate) mod broker;
 pub(crate) mod connections;
 pub(crate) mod groups;
+pub(crate) mod journey;
 pub(crate) mod progress;
 mod refusal;
 pub(crate) mod relay;

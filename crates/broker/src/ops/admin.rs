@@ -5,6 +5,7 @@
 pub(crate) mod attributes;
 pub(crate) mod connections;
 pub mod groups;
+pub mod journey;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod relay;

@@ -12,6 +12,7 @@ use crate::clients::ConnectionId;
 use crate::groups::GroupRefused;
 use crate::offsets::{Committed, QUEUES_MAX};
 use crate::ops::pull::readable_queue;
+use crate::rates::trail::{Kind, Step};
 use crate::topics::TopicRefused;
 
 /// A group's place in a queue.
@@ -118,12 +119,16 @@ impl Broker {
         if self.topics.get(&place.topic).is_none() {
             return Err(TopicRefused::Missing { topic: place.topic.clone() }.into());
         }
-        let outcome = self.offsets.commit(&place.group, &place.topic, place.queue, offset);
+        let by = asker.unwrap_or_default();
+        let outcome = self.commit(&place.group, &place.topic, place.queue, offset, by);
         match outcome {
             // COMPAT: Apache takes every offset, also one that a consumer which lost the queue sends late. Progress
             // moves back here only when somebody means it.
-            Committed::Behind { .. } if asker.is_some_and(|asker| !self.is_member(&place.group, asker)) => {
+            Committed::Behind { stored }
+                if asker.is_some_and(|asker| !self.is_member(&place.group, asker)) =>
+            {
                 self.offsets.set(&place.group, &place.topic, place.queue, offset);
+                self.noted(&place.group, &place.topic, place.queue, (Kind::Moved, Some(stored), offset), by);
                 tracing::info!(group = %place.group, topic = %place.topic, queue = %place.queue, %offset, "progress moved back");
                 Ok(Committed::Moved)
             }
@@ -132,6 +137,42 @@ impl Broker {
             }
             outcome => Ok(outcome),
         }
+    }
+
+    /// Keeps how far a consumer has come, and notes it for those who ask later.
+    pub(crate) fn commit(
+        &self,
+        group: &Group,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+        by: ConnectionId,
+    ) -> Committed {
+        let (outcome, before) = self.offsets.commit(group, topic, queue, offset);
+        if outcome == Committed::Moved && before != Some(offset) {
+            // Back it moves only where an operator sent it before.
+            let kind =
+                if before.is_some_and(|before| before > offset) { Kind::Moved } else { Kind::Committed };
+            self.noted(group, topic, queue, (kind, before, offset), by);
+        }
+        outcome
+    }
+
+    /// Notes that a group stands elsewhere now.
+    pub(crate) fn noted(
+        &self,
+        group: &Group,
+        topic: &TopicName,
+        queue: QueueId,
+        (kind, before, offset): (Kind, Option<QueueOffset>, QueueOffset),
+        by: ConnectionId,
+    ) {
+        let now = self.clock.now();
+        // A group that never said anything stood where it was first seen, if it was seen at an end.
+        let before = before.or_else(|| self.offsets.joined(group, topic, queue));
+        let from = before.unwrap_or_else(|| self.queue_start(topic, queue).min(offset));
+        let step = Step { kind, from, to: offset, first: now, last: now, by };
+        self.rates.group(topic, group, now).moved(queue, step);
     }
 
     /// Returns where the first message lies that some group has not read, or that waits for its time. Topics that no

@@ -17,6 +17,7 @@ use crate::arrivals::waiters::Full;
 use crate::clients::{ConnectionId, Dispute};
 use crate::config::Mixed;
 use crate::groups::GroupRefused;
+use crate::rates::Gift;
 use crate::topics::{Topic, TopicRefused};
 
 /// How long a waiting reader is not told that messages came and none was for it: so long its group seems to lag.
@@ -207,7 +208,7 @@ impl Broker {
     pub async fn pull(&self, input: PullInput, now: Timestamp) -> Result<Pulled, PullRefused> {
         let ready = self.readable(&input, now)?;
         if let Some(offset) = input.commit {
-            self.offsets.commit(&input.group, &input.topic, input.queue, offset);
+            self.commit(&input.group, &input.topic, input.queue, offset, input.connection);
         }
         if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
             return Ok(ready.answer(Outcome::Reset, next));
@@ -246,7 +247,7 @@ impl Broker {
             read = Read::Filtered { next: at, bounds };
         }
         let pulled = ready.pulled(read, from);
-        self.count_pulled(&input, &pulled, now);
+        self.count_pulled(&input, &pulled, from);
         Ok(pulled)
     }
 
@@ -267,20 +268,22 @@ impl Broker {
         self.offsets.has_reset(&input.group, &input.topic, input.queue)
     }
 
-    fn count_pulled(&self, input: &PullInput, pulled: &Pulled, now: Timestamp) {
-        let Outcome::Found(batch) = &pulled.outcome else {
-            if matches!(pulled.outcome, Outcome::Filtered) {
-                self.rates.group(&input.topic, &input.group, now).passed(input.queue, pulled.next);
-            }
-            return self.counts.missed();
+    fn count_pulled(&self, input: &PullInput, pulled: &Pulled, from: QueueOffset) {
+        let (messages, bytes) = match &pulled.outcome {
+            Outcome::Found(batch) => (batch.count, batch.bytes),
+            Outcome::Filtered => (0, 0),
+            _ => return self.counts.missed(),
         };
-        self.counts.pulled(batch.count, batch.bytes);
-        self.rates.group(&input.topic, &input.group, now).pulled(
-            input.queue,
-            pulled.next,
-            batch.count,
-            batch.bytes,
-        );
+        match messages {
+            0 => self.counts.missed(),
+            _ => self.counts.pulled(messages, bytes),
+        }
+        // It may have waited: what it is given it is given now.
+        let at = self.clock.now();
+        let (by, next) = (input.connection, pulled.next);
+        let gift = Gift { queue: input.queue, from, next, messages, bytes, by, at };
+        let name = || self.clients.name(&input.group, by);
+        self.rates.group(&input.topic, &input.group, at).pulled(gift, name);
     }
 
     /// Checks who asks for what, and finds it.

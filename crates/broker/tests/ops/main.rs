@@ -5,6 +5,7 @@ mod bank;
 mod delays;
 mod expiry;
 mod filters;
+mod journey;
 mod kinds;
 mod progress;
 mod pulls;

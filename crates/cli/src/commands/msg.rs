@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use client::{Admin, ClientTrace, KeyQuery, Queue, Received, ResetScope, ScanQuery, Subscription};
+use protocol::body::MessageJourney;
 use protocol::names::{BrokerName, Group, QueueId, QueueOffset, TopicName};
 use protocol::trace;
 use serde_json::json;
@@ -46,6 +47,17 @@ pub(crate) enum Msg {
     },
     /// By its place in a queue.
     At(At),
+    /// Tells the journey of a message, from what its broker has: stored, given, acknowledged, tried again; and where it does
+    /// not know, since when it does not.
+    Trace {
+        /// The id that its producer or its broker gave it.
+        id: String,
+        /// The topic, where there are too many to look through.
+        #[arg(long)]
+        topic: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// What clients wrote down about a message, where they were asked to trace.
     ClientTrace {
         /// The id that its producer gave it.
@@ -189,6 +201,10 @@ pub(crate) fn run(command: Msg) -> Result<()> {
                 Ok(rows(&[admin.message_at(&queue, QueueOffset(at.offset)).await?]))
             })
         }
+        Msg::Trace { id, topic, ask } => {
+            let topic = topic.as_deref().map(TopicName::parse).transpose()?;
+            answer(&ask, async |admin| Ok(journeys(&admin.journeys(&id, topic.as_ref()).await?)))
+        }
         Msg::ClientTrace { id, trace_topic, ask } => {
             let topic = TopicName::parse(trace_topic.as_str())?;
             answer(&ask, async |admin| Ok(traces(&admin.client_traces(&topic, &id).await?)))
@@ -233,6 +249,28 @@ async fn by_id(admin: &Admin, id: &str, topic: Option<&TopicName>) -> Result<Vec
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn journeys(journeys: &[(BrokerName, MessageJourney)]) -> Rows {
+    let columns = ["at", "until", "what", "broker", "topic", "queue", "offset", "group", "client", "detail"];
+    let mut rows = Rows::new(&columns);
+    for (broker, journey) in journeys {
+        for hop in &journey.hops {
+            rows.push(vec![
+                json!(hop.at),
+                json!(hop.until),
+                json!(hop.what),
+                json!(broker.as_str()),
+                json!(hop.topic),
+                json!(hop.queue),
+                json!(hop.offset),
+                json!(hop.group),
+                json!(hop.client),
+                json!(hop.detail),
+            ]);
+        }
+    }
+    rows
 }
 
 fn traces(traces: &[ClientTrace]) -> Rows {

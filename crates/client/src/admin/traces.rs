@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What clients wrote down about a message, where they were asked to.
+//! What became of a message: as its brokers tell it, and as clients wrote it down where they were asked to.
 
 use std::net::SocketAddr;
 
-use protocol::names::TopicName;
+use protocol::admin::journey::TraceMessage;
+use protocol::body::MessageJourney;
+use protocol::codes::ResponseCode;
+use protocol::json;
+use protocol::names::{BrokerName, ByteStr, TopicName};
 use protocol::trace::{self, TraceKind};
 use stdx::Timestamp;
 
-use crate::admin::{Admin, AdminError, KeyQuery};
+use crate::admin::{Admin, AdminError, KeyQuery, Master};
 
 /// One step of a message, as a client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,25 @@ pub struct ClientTrace {
 }
 
 impl Admin {
+    /// What became of a message, from what each broker that knows it has; only our own brokers can tell. A producer's id
+    /// needs no topic unless there are thousands.
+    pub async fn journeys(
+        &self,
+        id: &str,
+        topic: Option<&TopicName>,
+    ) -> Result<Vec<(BrokerName, MessageJourney)>, AdminError> {
+        let request = TraceMessage { id: ByteStr::from(id), topic: topic.cloned() };
+        let mut journeys = Vec::new();
+        for Master { broker, address, .. } in self.masters(None).await? {
+            match self.session.ask(&address, &request, ()).await {
+                Ok((_, body)) => journeys.push((broker, json::from_slice(&body)?)),
+                Err(error) if error.refusal() == Some(ResponseCode::QUERY_NOT_FOUND) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if journeys.is_empty() { Err(AdminError::NoMessage) } else { Ok(journeys) }
+    }
+
     /// What clients wrote into a trace topic about the message with this id, oldest first. What comes before consuming and
     /// what comes after are two.
     pub async fn client_traces(&self, topic: &TopicName, id: &str) -> Result<Vec<ClientTrace>, AdminError> {

@@ -187,3 +187,34 @@ async fn messages_are_found_by_time_tag_and_words() {
     let few = ScanQuery { max: 3, ..all };
     assert_eq!(search(&few).await.0[..3], ["number 0 of many", "number 1 of many", "number 2 of many"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_of_ours_tells_the_journey_of_a_message() {
+    let Some(cluster) = Cluster::find().await else { return };
+    let admin = &cluster.admin;
+    let topic = cluster.topic("traced", 1).await;
+    let group = cluster.group("traced-c");
+    let producer = cluster.producer("traced-p").await;
+    let sent = producer.send(Message::new(topic.clone(), "x")).await.unwrap();
+    let journeys = match admin.journeys(&sent.id, None).await {
+        // Apache's broker does not know the question.
+        Err(error) if error.refusal() == Some(ResponseCode::REQUEST_CODE_NOT_SUPPORTED) => return,
+        journeys => journeys.unwrap(),
+    };
+    assert_eq!((journeys.len(), journeys[0].1.topic.as_str()), (1, topic.as_str()));
+    let (consumer, mut heard) = accept(cluster.push(&group), &topic).await;
+    heard.next().await;
+    until("it is acknowledged", async || {
+        let hops = admin.journeys(&sent.id, Some(&topic)).await.unwrap().remove(0).1.hops;
+        let of_group = |what: &str| {
+            hops.iter().any(|hop| hop.what == what && hop.group.as_deref() == Some(group.as_str()))
+        };
+        let client = hops.iter().find(|hop| hop.what == "given").and_then(|hop| hop.client.as_deref());
+        of_group("given") && of_group("acknowledged") && client == Some(consumer.client_id())
+    })
+    .await;
+    let unknown = admin.journeys("no such message", Some(&topic)).await;
+    assert!(matches!(unknown, Err(client::AdminError::NoMessage)), "{unknown:?}");
+    consumer.shutdown().await;
+    producer.shutdown().await;
+}

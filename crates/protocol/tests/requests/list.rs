@@ -105,6 +105,7 @@ macro_rules! every_request {
             protocol::admin::transaction::ListTransactions,
             protocol::admin::transaction::ShowTransaction,
             protocol::admin::transaction::DecideTransaction,
+            protocol::admin::journey::TraceMessage,
         }
     };
 }

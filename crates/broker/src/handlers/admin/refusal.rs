@@ -7,6 +7,7 @@ use remoting::{CallError, Refusal};
 use crate::ops::admin::attributes::AttributesRefused;
 use crate::ops::admin::connections::ShowRefused;
 use crate::ops::admin::groups::SetGroupRefused;
+use crate::ops::admin::journey::JourneyRefused;
 use crate::ops::admin::queue::EntriesRefused;
 use crate::ops::admin::relay::MemberRefused;
 use crate::ops::admin::reset::ResetRefused;
@@ -125,6 +126,17 @@ impl From<EntriesRefused> for Refusal {
         match &refused {
             EntriesRefused::NoQueue { .. } => Refusal::new(ResponseCode::SYSTEM_ERROR, refused.to_string()),
         }
+    }
+}
+
+impl From<JourneyRefused> for Refusal {
+    fn from(refused: JourneyRefused) -> Refusal {
+        let code = match &refused {
+            JourneyRefused::Read(error) => return read(error),
+            JourneyRefused::NotThere { .. } => ResponseCode::QUERY_NOT_FOUND,
+            JourneyRefused::WhichTopic { .. } => ResponseCode::INVALID_PARAMETER,
+        };
+        Refusal::new(code, refused.to_string())
     }
 }
 

@@ -21,6 +21,7 @@ use store::Boundary;
 
 use super::relay::MemberRefused;
 use crate::groups::GroupRefused;
+use crate::rates::trail::Kind;
 use crate::topics::{Topic, TopicRefused};
 use crate::{Broker, bodies};
 
@@ -98,7 +99,9 @@ impl Broker {
     /// Puts a group's queue at `offset`. A consumer that waits for a message there is told at once, any other with its
     /// next pull; until then its commits do not count.
     pub fn send_group_to(&self, group: &Group, topic: &TopicName, queue: QueueId, offset: QueueOffset) {
+        let before = self.offsets.committed(group, topic, queue);
         self.offsets.reset(group, topic, queue, offset);
+        self.noted(group, topic, queue, (Kind::Moved, before, offset), 0);
         self.arrivals.release(&QueueKey { topic: topic.clone(), queue });
     }
 

@@ -24,6 +24,13 @@ final class Tools {
 
     private Tools() {}
 
+    /** The tool keeps its commands between two runs, and not all of them work twice. */
+    private static final class Startup extends MQAdminStartup {
+        static void forget() {
+            SUB_COMMANDS.clear();
+        }
+    }
+
     interface Done {
         boolean get() throws Exception;
     }
@@ -35,6 +42,7 @@ final class Tools {
         if (!line.contains("-n")) {
             line.addAll(List.of("-n", NAMESRV));
         }
+        Startup.forget();
         PrintStream console = System.out;
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
