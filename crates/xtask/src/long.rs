@@ -38,6 +38,23 @@ pub(crate) fn bank(args: &[String]) -> Result<()> {
     shell::run(test)
 }
 
+/// Stores `MESSAGES` (1,000,000), opens the store again and looks for them by key, cold and warm.
+pub(crate) fn lookup(args: &[String]) -> Result<()> {
+    let messages = match args {
+        [] => "1000000",
+        [messages] => messages,
+        _ => bail!("usage: cargo xtask lookup [MESSAGES]"),
+    };
+    let dir = shell::target().join("lookup");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    let mut example =
+        shell::command("cargo", &["run", "--release", "--package", "store", "--example", "lookup", "--"]);
+    example.arg(&dir).arg(messages);
+    shell::run(example)
+}
+
 /// Runs a number of seeds (1000) of the simulator.
 pub(crate) fn sim(args: &[String]) -> Result<()> {
     let seeds = match args {

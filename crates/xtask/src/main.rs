@@ -30,6 +30,7 @@ usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead 
   timers    what timed messages cost that wait, and how late those are that are due together; [--pending N] [--due N]
             [--size N] [--seconds N] [--kiruna PATH]; or, with --kill, whether kill -9 loses, hurries or repeats any;
             [--due N] [--minutes N] [--every SECONDS]
+  lookup    finds messages by key among many, cold and warm; [MESSAGES]
   sim       seeds of the simulator: the server in one thread, with faults; [SEEDS]
   fuzz      every fuzz target for a while; [SECONDS]; needs the nightly toolchain and cargo-fuzz
 ";
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         "kill" => long::kill(&rest),
         "bank" => long::bank(&rest),
         "timers" => timers::run(&rest),
+        "lookup" => long::lookup(&rest),
         "sim" => long::sim(&rest),
         "fuzz" => long::fuzz(&rest),
         _ => {
