@@ -110,7 +110,8 @@ fn run_suite(suite: &Suite) -> Result<()> {
         command.env("KIRUNA_BIN", std::path::absolute(shell::kiruna())?);
         return shell::run(command);
     }
-    let server = Server::start(suite.name, &[])?;
+    // Clients that trace need the topic that they write to.
+    let server = Server::start(suite.name, &["--set", "traceTopicEnable=true"])?;
     println!("== {} against {}", suite.name, server.namesrv);
     command.env("KIRUNA_TEST_NAMESRV", &server.namesrv).env("KIRUNA_TEST_BROKER", &server.broker);
     let outcome =
