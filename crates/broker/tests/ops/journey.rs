@@ -48,7 +48,15 @@ fn read(world: &World, topic: &str, from: u64, connection: u64, commit: Option<u
 
 fn give_back(world: &World, log: LogOffset, max: Option<i32>) {
     let (group, store_host) = (Group::stored("g"), address("127.0.0.1:10911"));
-    let input = SendBackInput { group, offset: log, delay_level: 1, max, topic_flag: 0, store_host };
+    let input = SendBackInput {
+        group,
+        offset: log,
+        delay_level: 1,
+        max,
+        reconsumed: None,
+        topic_flag: 0,
+        store_host,
+    };
     world.finish(world.broker.send_back(input, world.now())).expect("it is stored");
     world.steps();
 }
