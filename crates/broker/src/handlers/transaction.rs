@@ -31,6 +31,7 @@ pub(crate) async fn end_transaction(
         id: LogOffset(offset(request.log_offset)),
         queue_offset: QueueOffset(offset(request.half_offset)),
         group: Some(request.group),
+        unique: [request.transaction_id, request.message_id],
         decision,
         audit: None,
     };

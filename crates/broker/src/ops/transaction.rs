@@ -38,6 +38,9 @@ pub struct EndInput {
     pub queue_offset: QueueOffset,
     /// The group that says so; `None` for an operator.
     pub group: Option<Group>,
+    /// The message's own id as the producer says it, in one field or the other. A power cut may take a half message that was not
+    /// flushed, and another one comes to lie in its place.
+    pub unique: [Option<ByteStr>; 2],
     /// Commit or rollback.
     pub decision: Decision,
     /// Who decides by hand, and why.
@@ -109,6 +112,13 @@ pub struct Past {
     pub raw: Bytes,
 }
 
+/// Whether a producer that says its message's id means another one.
+fn is_another(raw: &[u8], said: &[Option<ByteStr>; 2]) -> bool {
+    let unique = Record::parse(raw).ok().and_then(|record| record.property(properties::UNIQ_KEY));
+    let mut said = said.iter().flatten().filter(|id| !id.is_empty()).peekable();
+    unique.is_some_and(|unique| said.peek().is_some() && !said.any(|id| **id == *unique))
+}
+
 /// The most questions in one step, and the pause after such a step.
 const TOGETHER: usize = 256;
 const BREATH: std::time::Duration = std::time::Duration::from_millis(20);
@@ -134,6 +144,9 @@ impl Broker {
             Some(raw) => raw,
             None => self.moved(&half)?.ok_or(EndRefused::Lost { id: half.id })?,
         };
+        if is_another(&raw, &input.unique) {
+            return Err(EndRefused::NotThere { id: half.id });
+        }
         let until = now + self.config().sending.busy_wait;
         loop {
             match self.decide(&half, &raw, &input, now) {

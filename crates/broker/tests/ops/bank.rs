@@ -48,6 +48,7 @@ fn end(world: &World, half: &Sent, decision: Decision) -> Result<(), EndRefused>
         id: half.start,
         queue_offset: half.queue_offset,
         group: Some(Group::stored("payers")),
+        unique: [None, None],
         decision,
         audit: None,
     };
@@ -66,6 +67,7 @@ fn answer_questions(world: &World, payer: &Payer) {
             id: half.id,
             queue_offset: half.queue_offset,
             group: Some(half.group.clone()),
+            unique: [None, Some(id.into())],
             decision: payer.outcome(transfer),
             audit: None,
         };

@@ -108,6 +108,7 @@ fn it_counts_from_when_a_message_can_be_read_first() {
         id: half.start,
         queue_offset: half.queue_offset,
         group: Some(Group::stored("p")),
+        unique: [None, None],
         decision: Decision::Commit,
         audit: None,
     };

@@ -267,7 +267,14 @@ fn timers_and_transactions_are_hops() {
     );
     world.pass(S);
     let (group, decision) = (Some(Group::stored("payers")), Decision::Commit);
-    let end = EndInput { id: half.start, queue_offset: half.queue_offset, group, decision, audit: None };
+    let end = EndInput {
+        id: half.start,
+        queue_offset: half.queue_offset,
+        group,
+        unique: [None, None],
+        decision,
+        audit: None,
+    };
     world.finish(world.broker.end_transaction(end, world.now())).expect("it is committed");
     world.steps();
     check(

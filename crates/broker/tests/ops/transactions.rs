@@ -10,7 +10,7 @@ use broker::ops::send::{SendRefused, Sent};
 use broker::ops::transaction::{EndInput, EndRefused, Ended};
 use broker::transaction::{Audit, Decision, Open};
 use expect_test::expect;
-use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::properties::PropertiesOut;
 use protocol::record::Message;
 use store::Draft;
@@ -40,7 +40,8 @@ impl World {
     ) -> Result<Ended, EndRefused> {
         let audit = group.is_none().then(|| Audit { by: "ann".into(), why: "told so".into() });
         let group = group.map(Group::stored);
-        let input = EndInput { id: half.start, queue_offset, group, decision, audit };
+        let unique = [None, None];
+        let input = EndInput { id: half.start, queue_offset, group, unique, decision, audit };
         let ended = self.finish(self.broker.end_transaction(input, self.now()));
         self.steps();
         ended
@@ -106,6 +107,30 @@ impl World {
     fn open(&self) -> Vec<u64> {
         self.store.halves().iter().map(|half| half.id.0).collect()
     }
+}
+
+/// A power cut takes a half message that was not flushed, and another one comes to lie in its place.
+#[test]
+fn a_late_decision_does_not_hit_the_message_that_took_the_place() {
+    let world = World::new();
+    let half = world.half(&[], "new");
+    let end = |said: [Option<&str>; 2]| {
+        let input = EndInput {
+            id: half.start,
+            queue_offset: half.queue_offset,
+            group: Some(Group::stored("payers")),
+            unique: said.map(|id| id.map(ByteStr::from)),
+            decision: Decision::Commit,
+            audit: None,
+        };
+        world.finish(world.broker.end_transaction(input, world.now()))
+    };
+    let not_there = Err(EndRefused::NotThere { id: half.start });
+    assert_eq!(end([Some("old"), None]).map(drop), not_there);
+    assert_eq!(end([Some("old"), Some("older")]).map(drop), not_there);
+    assert_eq!(world.open(), [half.start.0]);
+    assert!(!end([Some("another kind of id"), Some("new")]).expect("it is there").again);
+    assert!(end([Some(""), None]).expect("it was decided so").again);
 }
 
 #[test]
@@ -513,6 +538,7 @@ fn nothing_is_written_again_behind_its_decision() {
         id: half.start,
         queue_offset: half.queue_offset,
         group: Some(Group::stored("payers")),
+        unique: [None, None],
         decision: Decision::Commit,
         audit: None,
     };

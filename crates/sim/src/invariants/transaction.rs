@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use broker::ops::transaction::{EndRefused, Ended};
 use broker::transaction::Decision;
-use protocol::names::{LogOffset, QueueOffset};
+use protocol::names::{ByteStr, LogOffset, QueueOffset};
 use store::{Durability, Settled};
 
 use crate::crash::{Crash, Left};
@@ -24,6 +24,8 @@ pub(crate) struct Half {
     pub(crate) number: u64,
     pub(crate) id: LogOffset,
     pub(crate) queue_offset: QueueOffset,
+    /// The message's own id.
+    pub(crate) unique: ByteStr,
     end: u64,
     /// A power cut took it.
     is_gone: bool,
@@ -38,11 +40,18 @@ pub(crate) struct Half {
 }
 
 impl Transactions {
-    pub(crate) fn stored(&mut self, number: u64, id: LogOffset, queue_offset: QueueOffset, end: u64) {
+    pub(crate) fn stored(
+        &mut self,
+        number: u64,
+        (id, end): (LogOffset, u64),
+        queue_offset: QueueOffset,
+        unique: ByteStr,
+    ) {
         self.halves.push(Half {
             number,
             id,
             queue_offset,
+            unique,
             end,
             is_gone: false,
             asked_commit: false,

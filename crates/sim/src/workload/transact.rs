@@ -5,6 +5,7 @@ use broker::ops::send::{SendRefused, Sent};
 use broker::ops::transaction::{EndInput, EndRefused, Ended};
 use broker::transaction::Decision;
 use protocol::names::{ByteStr, Group};
+use protocol::properties;
 use protocol::record::Record;
 
 use super::produce::{When, input};
@@ -54,7 +55,9 @@ impl World {
         let Some(bytes) = bytes else { return format!("half {number} is gone already") };
         let record = Record::parse(&bytes).unwrap_or_else(|e| panic!("no record at {}: {e}", sent.start));
         let end = sent.start.0 + record.len() as u64;
-        self.oracle.transactions.stored(number, sent.start, sent.queue_offset, end);
+        let unique = record.property(properties::UNIQ_KEY).expect("every message has an id");
+        let place = (sent.start, end);
+        self.oracle.transactions.stored(number, place, sent.queue_offset, unique.into());
         self.trace.reach("half stored".to_owned());
         format!("half {number} at {} {:?}", sent.start, sent.settled)
     }
@@ -75,6 +78,7 @@ impl World {
             id: half.id,
             queue_offset: half.queue_offset,
             group: Some(Group::stored(PAYERS)),
+            unique: [None, Some(half.unique)],
             decision,
             audit: None,
         };

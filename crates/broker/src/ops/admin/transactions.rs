@@ -132,6 +132,7 @@ impl Broker {
             id: half.id,
             queue_offset: half.queue_offset,
             group: None,
+            unique: [None, None],
             decision,
             audit: Some(audit),
         };
