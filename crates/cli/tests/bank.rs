@@ -3,10 +3,11 @@
 //! while producers die at random moments too: in the end what left one ledger has reached the other, once. A few thousand
 //! transfers here; `cargo xtask bank --transfers N` makes as many as wanted on the release build.
 
+#[path = "server/running.rs"]
+mod running;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,46 +21,13 @@ use protocol::body::TopicConfig;
 use protocol::names::{Group, QueueOffset, TopicName};
 use stdx::Rng;
 
+use running::Running;
+
+/// Questions come soon.
+const SETTINGS: [&str; 2] = ["transaction_timeout=500", "transaction_check_interval=500"];
 const TOPIC: &str = "Transfers";
 /// Transfers under way at a time.
 const TELLERS: usize = 16;
-
-/// A running server, killed when dropped.
-struct Server {
-    child: Child,
-    namesrv: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Server {
-        let program =
-            std::env::var_os("KIRUNA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kiruna").into(), PathBuf::from);
-        let log = std::fs::File::options().create(true).append(true).open(data.with_extension("log"));
-        let settings = ["transaction_timeout=500", "transaction_check_interval=500"];
-        let mut child = Command::new(program)
-            .args(["standalone", "--namesrv-port", "0", "--broker-port", "0", "--data-dir"])
-            .arg(data)
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
-            .stdout(Stdio::piped())
-            .stderr(log.expect("a log file"))
-            .spawn()
-            .expect("the server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("its output is piped"))
-            .read_line(&mut line)
-            .expect("a line of text");
-        let namesrv = line.split_whitespace().find_map(|word| word.strip_prefix("namesrv="));
-        let namesrv = namesrv.unwrap_or_else(|| panic!("no ready line but '{line}'")).to_owned();
-        Server { child, namesrv }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// What the producer's database says of a transfer. It is durable; the producers are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +136,7 @@ async fn transfer(producer: Arc<TransactionProducer>, payer: Arc<Payer>, transfe
 }
 
 /// Works with one server until it or the producers die, or all is done. The server dies under their hands after `kill`.
-fn live(server: &Server, payer: &Arc<Payer>, transfers: u64, rng: &mut Rng, kill: Option<Duration>) {
+fn live(server: &Running, payer: &Arc<Payer>, transfers: u64, rng: &mut Rng, kill: Option<Duration>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let length = Duration::from_millis(100 + rng.below(900));
@@ -180,7 +148,7 @@ fn live(server: &Server, payer: &Arc<Payer>, transfers: u64, rng: &mut Rng, kill
                 Command::new("kill").args(["-9", &pid]).status().expect("kill runs");
             });
         }
-        let Some(producer) = start(&server.namesrv, payer).await else { return };
+        let Some(producer) = start(server.face("namesrv="), payer).await else { return };
         let producer = Arc::new(producer);
         let tellers: Vec<_> = (0..TELLERS)
             .map(|_| tokio::spawn(transfer(producer.clone(), payer.clone(), transfers)))
@@ -197,9 +165,9 @@ fn live(server: &Server, payer: &Arc<Payer>, transfers: u64, rng: &mut Rng, kill
 }
 
 /// Answers questions until nothing is open.
-async fn settle(server: &Server, payer: &Arc<Payer>) {
-    let producer = start(&server.namesrv, payer).await.expect("the server is there");
-    let admin = Admin::start(ClientConfig::new(&server.namesrv)).await.expect("the server is there");
+async fn settle(server: &Running, payer: &Arc<Payer>) {
+    let producer = start(server.face("namesrv="), payer).await.expect("the server is there");
+    let admin = Admin::start(ClientConfig::new(server.face("namesrv="))).await.expect("the server is there");
     let end = Instant::now() + Duration::from_secs(120);
     let query = TransactionQuery { max: 1, ..TransactionQuery::default() };
     loop {
@@ -216,9 +184,10 @@ async fn settle(server: &Server, payer: &Arc<Payer>) {
 }
 
 /// The consumer's database, from everything that was delivered: amounts by transfer.
-async fn collect(server: &Server) -> BTreeMap<u64, i64> {
+async fn collect(server: &Running) -> BTreeMap<u64, i64> {
     let group = Group::parse("payees").expect("a good name");
-    let consumer = PullConsumer::start(PullConfig::new(group, &server.namesrv)).await.expect("a consumer");
+    let consumer =
+        PullConsumer::start(PullConfig::new(group, server.face("namesrv="))).await.expect("a consumer");
     let queues = consumer.queues(&topic()).await.expect("the topic has a route");
     consumer.assign(&Subscription::all(topic()), &queues).await.expect("queues can be assigned");
     let mut seen = BTreeMap::new();
@@ -247,10 +216,11 @@ fn what_left_one_ledger_reached_the_other() {
     let payer = Arc::new(Payer::default());
     let mut rng = Rng::new(transfers);
     let (mut kills, mut deaths) = (0, 0);
-    let mut server = Server::start(&data);
+    let mut server = Running::start(&data, &SETTINGS);
     let one = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     one.block_on(async {
-        let admin = Admin::start(ClientConfig::new(&server.namesrv)).await.expect("the server is there");
+        let admin =
+            Admin::start(ClientConfig::new(server.face("namesrv="))).await.expect("the server is there");
         let topic = TopicConfig::new(topic(), 4, 6);
         admin.put_topic(None, &topic).await.expect("it is made");
         admin.close();
@@ -266,7 +236,7 @@ fn what_left_one_ledger_reached_the_other() {
             let kill = Duration::from_millis(50 + rng.below(600));
             live(&server, &payer, transfers, &mut rng, Some(kill));
             drop(server);
-            server = Server::start(&data);
+            server = Running::start(&data, &SETTINGS);
             kills += 1;
         } else {
             live(&server, &payer, transfers, &mut rng, None);
@@ -275,7 +245,7 @@ fn what_left_one_ledger_reached_the_other() {
     }
     one.block_on(settle(&server, &payer));
     drop(server);
-    let server = Server::start(&data);
+    let server = Running::start(&data, &SETTINGS);
     let payee = one.block_on(collect(&server));
     let entries = payer.entries.lock();
     let paid: BTreeMap<u64, i64> = entries

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Dead letters from outside: a group gives messages up, and `kiruna dlq` lists, shows and replays them.
 
+#[path = "server/running.rs"]
+mod running;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use client::{
@@ -15,31 +17,22 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use running::Running;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running server, killed when dropped.
+/// A running server and its directory.
 struct Server {
-    child: Child,
     namesrv: String,
+    _running: Running,
     _dir: TempDir,
 }
 
 impl Server {
     fn start() -> Server {
         let dir = TempDir::new().expect("a temporary directory");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kiruna"))
-            .args(["standalone", "--namesrv-port", "0", "--broker-port", "0", "--data-dir"])
-            .arg(dir.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let mut ready = String::new();
-        let out = child.stdout.as_mut().expect("its output is piped");
-        BufReader::new(out).read_line(&mut ready).expect("a line of text");
-        let namesrv = ready.split_whitespace().find_map(|word| word.strip_prefix("namesrv="));
-        let namesrv = namesrv.expect("it is ready").to_owned();
-        Server { child, namesrv, _dir: dir }
+        let running = Running::start(&dir.path().join("data"), &[]);
+        Server { namesrv: running.face("namesrv=").to_owned(), _running: running, _dir: dir }
     }
 
     /// Runs a command; its exit code and the rows it printed.
@@ -93,13 +86,6 @@ impl Server {
         };
         let subscription = Subscription::all(TopicName::stored("orders"));
         (PushConsumer::start(config, &[subscription], listener).await.expect("it starts"), receiver)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

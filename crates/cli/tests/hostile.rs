@@ -3,11 +3,12 @@
 //! below a stated number, nothing panics, a well-behaved client beside them meets no error, and when they are gone so is
 //! what they held.
 
+#[path = "server/running.rs"]
+mod running;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use stdx::Rng;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
+
+use running::Running;
 
 const HOSTILE: usize = 2_000;
 /// What the hostile may make a process hold: each of its two servers (broker and name server) allows 256 MiB of
@@ -35,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TOPIC: &str = "Beside";
 
 struct Server {
-    child: Child,
+    running: Running,
     log: PathBuf,
     namesrv: SocketAddr,
     broker: SocketAddr,
@@ -43,25 +46,9 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path) -> Server {
-        let log = dir.join("server.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kiruna"))
-            .args(["standalone", "--namesrv-port", "0", "--broker-port", "0", "--data-dir"])
-            .arg(dir.join("data"))
-            .arg("--set")
-            .arg(format!("stage_dir={}", dir.display()))
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log).expect("a log file"))
-            .spawn()
-            .expect("the server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("its output is piped"))
-            .read_line(&mut line)
-            .expect("a line of text");
-        let face = |name: &str| {
-            let address = line.split_whitespace().find_map(|word| word.strip_prefix(name));
-            address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no ready line but '{line}'"))
-        };
-        Server { log, namesrv: face("namesrv="), broker: face("broker="), child }
+        let running = Running::start(&dir.join("data"), &[&format!("stage_dir={}", dir.display())]);
+        let face = |name: &str| running.face(name).parse().expect("an address");
+        Server { log: dir.join("data.log"), namesrv: face("namesrv="), broker: face("broker="), running }
     }
 
     /// Bytes of memory that belong to the process alone.
@@ -73,27 +60,20 @@ impl Server {
     }
 
     fn proc(&self, name: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).expect("the server runs")
+        fs::read_to_string(format!("/proc/{}/{name}", self.running.child.id())).expect("the server runs")
     }
 
     fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the server runs").count()
+        fs::read_dir(format!("/proc/{}/fd", self.running.child.id())).expect("the server runs").count()
     }
 
     fn stop(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = rustix::process::Pid::from_child(&self.running.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server runs");
-        let status = self.child.wait().expect("it ends");
+        let status = self.running.child.wait().expect("it ends");
         let log = fs::read_to_string(&self.log).expect("a log");
         assert!(status.success(), "{status}: {log}");
         assert!(!log.contains("panicked"), "{log}");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

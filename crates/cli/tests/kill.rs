@@ -4,10 +4,10 @@
 //! Checked: nothing acknowledged is lost or changed, no queue offset stands for two messages, and committed progress
 //! moves back by no more than the documented window.
 
+#[path = "server/running.rs"]
+mod running;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,54 +17,17 @@ use parking_lot::Mutex;
 use protocol::names::{Group, QueueOffset, TopicName};
 use stdx::Rng;
 
+use running::Running;
+
 const TOPIC: &str = "KillLoop";
 const PRODUCERS: usize = 4;
 /// How old a commit has to be to survive `kill -9`: progress becomes part of the log each second; the rest is slack for
 /// a busy machine.
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// A running server, killed when dropped.
-struct Server {
-    child: Child,
-    namesrv: String,
-}
-
-impl Server {
-    fn start(data: &Path) -> Server {
-        let program =
-            std::env::var_os("KIRUNA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kiruna").into(), PathBuf::from);
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(data.with_extension("log"))
-            .expect("a log file");
-        let mut child = Command::new(program)
-            .args(["standalone", "--namesrv-port", "0", "--broker-port", "0", "--data-dir"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("its output is piped"))
-            .read_line(&mut line)
-            .expect("a line of text");
-        let namesrv = line.split_whitespace().find_map(|word| word.strip_prefix("namesrv="));
-        let namesrv = namesrv.unwrap_or_else(|| panic!("no ready line but '{line}'")).to_owned();
-        Server { child, namesrv }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("a child can be killed");
-        self.child.wait().expect("a killed child ends");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn kill(mut server: Running) {
+    server.child.kill().expect("a child can be killed");
+    server.child.wait().expect("a killed child ends");
 }
 
 /// Everything the server has promised, over all cycles.
@@ -203,16 +166,16 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let ledger = Arc::new(Ledger::default());
     let mut rng = Rng::new(cycles);
     for cycle in 0..cycles {
-        let server = Server::start(&data);
+        let server = Running::start(&data, &[]);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
         for _ in 0..PRODUCERS {
-            runtime.spawn(produce(server.namesrv.clone(), ledger.clone()));
+            runtime.spawn(produce(server.face("namesrv=").to_owned(), ledger.clone()));
         }
-        runtime.spawn(commit(server.namesrv.clone(), ledger.clone()));
+        runtime.spawn(commit(server.face("namesrv=").to_owned(), ledger.clone()));
         let before = ledger.acknowledged.lock().len();
         runtime.block_on(async {
             let least = Instant::now() + Duration::from_millis(500 + rng.below(1500));
@@ -222,17 +185,17 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        server.kill();
+        kill(server);
         let killed = Instant::now();
         runtime.shutdown_timeout(Duration::from_secs(5));
-        let again = Server::start(&data);
+        let again = Running::start(&data, &[]);
         let audit = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        audit.block_on(check_progress(&again.namesrv, &ledger, killed));
+        audit.block_on(check_progress(again.face("namesrv="), &ledger, killed));
         if cycle + 1 == cycles || cycle % 10 == 9 {
-            let found = audit.block_on(check_messages(&again.namesrv, &ledger));
+            let found = audit.block_on(check_messages(again.face("namesrv="), &ledger));
             let acknowledged = ledger.acknowledged.lock().len();
             println!("cycle {}: {acknowledged} acknowledged, {found} found", cycle + 1);
         }
-        again.kill();
+        kill(again);
     }
 }

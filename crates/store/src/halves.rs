@@ -61,6 +61,7 @@ pub(crate) enum Told {
     /// This one was parked.
     Parked(LogOffset),
 }
+
 const VERSION: u8 = 1;
 const FIXED: usize = 1 + 8 + 8 + 8 + 1 + 8 + 1;
 

@@ -108,14 +108,9 @@ fn list(store: &Store, wanted: &Wanted) -> Result<Listed, ReadError> {
     }
     let mut topics = store.timers().topics();
     topics.sort();
-    let read = |waiting: Waiting| Ok((store.record_at(waiting.slot.at)?, waiting));
-    let page: Vec<(Option<Bytes>, Waiting)> =
-        found.into_iter().map(read).collect::<Result<_, ReadError>>()?;
-    Ok(Listed {
-        waiting: store.timers().count().0 as u64,
-        topics,
-        page: page.into_iter().map(|(raw, waiting)| (waiting, raw)).collect(),
-    })
+    let read = |waiting: Waiting| store.record_at(waiting.slot.at).map(|raw| (waiting, raw));
+    let page = found.into_iter().map(read).collect::<Result<_, ReadError>>()?;
+    Ok(Listed { waiting: store.timers().count().0 as u64, topics, page })
 }
 
 fn seen(store: &Store, topic: &TopicName, which: &Which) -> Result<Vec<(State, Bytes)>, ReadError> {
