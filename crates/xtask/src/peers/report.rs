@@ -67,8 +67,12 @@ impl Report {
     }
 
     fn page(&self, options: &Options, busy: usize) -> String {
+        let rows = match &options.sets[..] {
+            [] => String::new(),
+            sets => format!(" --rows {}", sets.join(",")),
+        };
         let mut page = format!(
-            "# Beside Apache RocketMQ\n\nWritten by `cargo xtask peers --pairs {} --seconds {}`; the raw figures are in \
+            "# Beside Apache RocketMQ\n\nWritten by `cargo xtask peers --pairs {} --seconds {}{rows}`; the raw figures are in \
              [peers.json](peers.json).\n\n| | |\n|---|---|\n",
             options.pairs, options.seconds
         );
@@ -80,7 +84,7 @@ impl Report {
              gate is met or missed by the median.\n\n\
              | Work | Apache | KirunaMQ | echo | to Apache | to echo | Gate | |\n|---|---|---|---|---|---|---|---|\n",
         );
-        for (row, samples) in ROWS.iter().zip(&self.samples) {
+        for (row, samples) in ROWS.iter().zip(&self.samples).filter(|(row, _)| options.wants(row.set)) {
             let _ = writeln!(page, "{}", self.line(row, samples));
         }
         let all: usize = self.samples.iter().map(Vec::len).sum();
