@@ -54,6 +54,17 @@ fn framed(form: u8, header: &[u8]) -> BytesMut {
     bytes
 }
 
+/// A decoder that knows what the sends of a producer have in common.
+fn experienced() -> Decoder {
+    let mut decoder = Decoder::default();
+    for n in 0..6 {
+        let fields = format!(r#""a":"g","b":"t","e":"{n}","g":"{n}","i":"UNIQ_KEY\u0001{n}\u0002""#);
+        let header = format!(r#"{{"code":310,"extFields":{{{fields}}},"flag":0,"opaque":{n}}}"#);
+        decoder.next(&mut framed(0, header.as_bytes())).expect("it can be read");
+    }
+    decoder
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((how, data)) = data.split_first() else { return };
     let stream = match how % 4 {
@@ -64,6 +75,9 @@ fuzz_target!(|data: &[u8]| {
     let (pieces, still_good) = frames(&stream, usize::from(how / 4 % 7) + 1);
     assert_eq!(good, still_good);
     assert_eq!(whole.iter().map(shown).collect::<Vec<_>>(), pieces.iter().map(shown).collect::<Vec<_>>());
+    let mut decoder = experienced();
+    let known = decoder.next(&mut BytesMut::from(&stream[..])).ok().flatten();
+    assert_eq!(known.as_ref().map(shown), whole.first().map(shown));
     for frame in &whole {
         assert_eq!(shown(frame), shown(&again(frame)));
         if frame.serialization == Serialization::Json && how % 4 != 0 {

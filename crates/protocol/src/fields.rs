@@ -11,9 +11,11 @@ mod out;
 pub(crate) mod scan;
 mod usual;
 mod value;
+mod variation;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -23,14 +25,17 @@ pub use out::{FieldName, FieldsOut, ValueOut};
 pub(crate) use out::{put_escaped, put_integer, put_measured};
 use scan::{Quoted, Scanner, Value};
 pub use usual::InOrder;
-pub(crate) use usual::{Unusual, skip_object, usual};
+pub(crate) use usual::{Unusual, skip_object, skip_text, usual};
 pub use value::{BadValue, Field, FieldValue};
 pub(crate) use value::{missing, read};
+pub(crate) use variation::{Known, Variation};
 
 /// The ext fields of a frame as they came, in their order.
 #[derive(Clone, Default)]
 pub struct Fields {
     source: Source,
+    /// What is known of them because they are like others that came before.
+    variation: Option<Variation>,
 }
 
 #[derive(Clone, Default)]
@@ -39,6 +44,8 @@ enum Source {
     Empty,
     /// A JSON object, braces included.
     Json(ByteStr),
+    /// The same, known to be text because it is like another one and ASCII where it differs.
+    Like(Bytes),
     /// Entries of the binary header.
     Binary(Bytes),
 }
@@ -48,7 +55,19 @@ impl Source {
         match self {
             Source::Empty => &[],
             Source::Json(text) => text.as_bytes(),
-            Source::Binary(bytes) => bytes,
+            Source::Like(bytes) | Source::Binary(bytes) => bytes,
+        }
+    }
+
+    /// A part that is text, sharing the memory.
+    fn slice(&self, range: Range<usize>) -> Option<ByteStr> {
+        match self {
+            Source::Empty => None,
+            Source::Json(whole) => whole.get(range).map(|text| whole.slice_ref(text)),
+            Source::Like(whole) | Source::Binary(whole) => {
+                let part = whole.get(range)?;
+                ByteStr::from_utf8(whole.slice_ref(part)).ok()
+            }
         }
     }
 }
@@ -56,12 +75,44 @@ impl Source {
 impl Fields {
     /// Takes a checked JSON object.
     pub(crate) fn json(object: ByteStr) -> Fields {
-        Fields { source: Source::Json(object) }
+        Fields { source: Source::Json(object), variation: None }
+    }
+
+    /// Takes a JSON object that is like others, and ASCII where it differs from them.
+    pub(crate) fn like(object: Bytes, variation: Variation) -> Fields {
+        Fields { source: Source::Like(object), variation: Some(variation) }
+    }
+
+    /// The number of what these fields are like: others of the same connection with the same number differ from them in a few
+    /// values, and [`Header::renewed`](crate::request::Header::renewed) reads just those.
+    pub fn likeness(&self) -> Option<u32> {
+        self.variation.as_ref().map(Variation::number)
+    }
+
+    /// The same fields in memory of their own.
+    pub fn detached(&self) -> Fields {
+        let source = match &self.source {
+            Source::Empty => Source::Empty,
+            Source::Json(text) => Source::Json(text.detached()),
+            Source::Like(bytes) => Source::Like(Bytes::copy_from_slice(bytes)),
+            Source::Binary(bytes) => Source::Binary(Bytes::copy_from_slice(bytes)),
+        };
+        Fields { source, variation: self.variation }
+    }
+
+    /// Shows the fields that may differ from those of others that are like these: name, and where the value begins.
+    pub(crate) fn varied<'a>(
+        &'a self,
+        visit: &mut impl FnMut(&'a [u8], &InOrder<'a>, usize) -> Option<()>,
+    ) -> Option<()> {
+        let fields = self.in_order()?;
+        let text = self.source.bytes();
+        self.variation.as_ref()?.holes().try_for_each(|hole| visit(hole.name(text)?, &fields, hole.value_at))
     }
 
     /// Takes checked entries of a binary header.
     pub(crate) fn binary(entries: Bytes) -> Fields {
-        Fields { source: Source::Binary(entries) }
+        Fields { source: Source::Binary(entries), variation: None }
     }
 
     /// Every field in the order it came.
@@ -105,6 +156,10 @@ impl Fields {
         let place = match &self.source {
             Source::Empty => Place::End,
             Source::Json(text) => Place::Json { scanner: Scanner::new(text), first: true },
+            Source::Like(bytes) => {
+                let text = str::from_utf8(bytes).unwrap_or_default();
+                Place::Json { scanner: Scanner::new(text), first: true }
+            }
             Source::Binary(bytes) => Place::Binary { rest: bytes },
         };
         Entries { source: &self.source, place }
@@ -167,12 +222,10 @@ impl<'a> Raw<'a> {
     /// The text as a slice of the frame, or of its own when an escape had to be undone.
     pub fn to_byte_str(&self) -> ByteStr {
         let range = self.at..self.at.saturating_add(self.len);
-        match self.source {
-            _ if self.is_escaped() => ByteStr::from(self.quoted().unescaped()),
-            Source::Json(whole) => whole.get(range).map(|text| whole.slice_ref(text)).unwrap_or_default(),
-            Source::Binary(whole) => ByteStr::from_utf8(whole.slice(range)).unwrap_or_default(),
-            Source::Empty => ByteStr::default(),
+        if self.is_escaped() {
+            return ByteStr::from(self.quoted().unescaped());
         }
+        self.source.slice(range).unwrap_or_default()
     }
 }
 

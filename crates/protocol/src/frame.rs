@@ -9,6 +9,7 @@
 mod binary;
 mod json;
 mod language;
+mod likeness;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -17,6 +18,7 @@ use crate::fields::Fields;
 use crate::names::ByteStr;
 use crate::request::{DecodeError, Header};
 pub use language::Language;
+use likeness::Likeness;
 
 /// The version that we say we are: V5_5_0.
 pub const VERSION: i32 = 513;
@@ -96,6 +98,7 @@ impl Frame {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     max_frame: usize,
+    likeness: Likeness,
 }
 
 impl Default for Decoder {
@@ -107,7 +110,7 @@ impl Default for Decoder {
 impl Decoder {
     /// Makes a decoder that refuses frames above `max_frame` bytes, their length field included.
     pub fn new(max_frame: usize) -> Decoder {
-        Decoder { max_frame }
+        Decoder { max_frame, likeness: Likeness::default() }
     }
 
     /// Takes the next whole frame off the front of `input`. `None` asks for more bytes.
@@ -120,7 +123,7 @@ impl Decoder {
         header.advance(8);
         let body = header.split_off(lengths.header);
         let mut frame = match lengths.serialization {
-            Serialization::Json => json::decode(header)?,
+            Serialization::Json => self.json(header)?,
             Serialization::RocketMq => binary::decode(header)?,
         };
         // an empty body would keep the whole frame in memory for nothing
@@ -128,6 +131,16 @@ impl Decoder {
             frame.body = body;
         }
         Ok(Some(frame))
+    }
+
+    /// Reads a JSON header, if it can be by comparing it with one before.
+    fn json(&mut self, mut header: Bytes) -> Result<Frame, DecodeError> {
+        if let Some(frame) = self.likeness.read(&mut header) {
+            return Ok(frame);
+        }
+        let frame = json::decode(header.clone())?;
+        self.likeness.learn(&header, &frame);
+        Ok(frame)
     }
 
     /// Judges the first eight bytes before the rest is waited for.

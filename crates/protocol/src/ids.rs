@@ -45,9 +45,15 @@ impl OffsetId {
 impl OffsetId {
     /// Writes the id, past the formatter of the standard library: every answer to a send has one.
     pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        hex_ip(self.host.ip(), out)?;
-        hex::<8>(u64::from(self.host.port()), out)?;
-        hex::<16>(self.offset.0, out)
+        let (port, offset) = (u64::from(self.host.port()), self.offset.0);
+        match self.host.ip().to_canonical() {
+            IpAddr::V4(ip) => hex::<32>(&[u64::from(ip.to_bits()) << 32 | port, offset], out),
+            IpAddr::V6(ip) => {
+                let bits = ip.to_bits();
+                hex::<32>(&[(bits >> 64) as u64, bits as u64], out)?;
+                hex::<24>(&[port, offset], out)
+            }
+        }
     }
 }
 
@@ -59,21 +65,22 @@ impl fmt::Display for OffsetId {
 
 fn hex_ip(ip: IpAddr, f: &mut impl fmt::Write) -> fmt::Result {
     match ip.to_canonical() {
-        IpAddr::V4(ip) => hex::<8>(u64::from(ip.to_bits()), f),
+        IpAddr::V4(ip) => hex::<8>(&[u64::from(ip.to_bits())], f),
         IpAddr::V6(ip) => {
             let bits = ip.to_bits();
-            hex::<16>((bits >> 64) as u64, f)?;
-            hex::<16>(bits as u64, f)
+            hex::<32>(&[(bits >> 64) as u64, bits as u64], f)
         }
     }
 }
 
-/// Writes the lowest `DIGITS` hexadecimal digits, two at a time.
-fn hex<const DIGITS: usize>(number: u64, f: &mut impl fmt::Write) -> fmt::Result {
+/// Writes the lowest `DIGITS` hexadecimal digits of `numbers`, 16 of each.
+fn hex<const DIGITS: usize>(numbers: &[u64], f: &mut impl fmt::Write) -> fmt::Result {
     const PAIRS: [[u8; 2]; 256] = pairs();
     let mut text = [0; DIGITS];
-    for (place, byte) in text.as_chunks_mut::<2>().0.iter_mut().rev().zip(number.to_le_bytes()) {
-        *place = PAIRS.get(usize::from(byte)).copied().unwrap_or_default();
+    for (digits, number) in text.rchunks_mut(16).zip(numbers.iter().rev()) {
+        for (place, byte) in digits.as_chunks_mut::<2>().0.iter_mut().rev().zip(number.to_le_bytes()) {
+            *place = PAIRS.get(usize::from(byte)).copied().unwrap_or_default();
+        }
     }
     f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
 }

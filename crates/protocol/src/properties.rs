@@ -18,10 +18,56 @@ pub const NAME_END: char = '\u{1}';
 pub const VALUE_END: char = '\u{2}';
 
 /// Every property in `text`, in order.
-pub fn iter(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(VALUE_END)
-        .filter_map(|pair| pair.split_once(NAME_END))
-        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+pub fn iter(text: &str) -> Iter<'_> {
+    Iter { rest: text }
+}
+
+/// Walks over properties, at each step to the next separator.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<(&'a str, &'a str)> {
+        while !self.rest.is_empty() {
+            let (pair, rest) = cut(self.rest, VALUE_END).unwrap_or((self.rest, ""));
+            self.rest = rest;
+            if let Some((name, value)) = cut(pair, NAME_END)
+                && !name.is_empty()
+                && !value.is_empty()
+            {
+                return Some((name, value));
+            }
+        }
+        None
+    }
+}
+
+/// What stands before and behind the first `separator`, which is one byte.
+fn cut(text: &str, separator: char) -> Option<(&str, &str)> {
+    let (before, from) = text.split_at_checked(find(text.as_bytes(), separator as u8)?)?;
+    Some((before, from.get(1..)?))
+}
+
+/// The first place of `wanted`; eight bytes at a time, since names and values are too short for more.
+fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let wanteds = ONES.wrapping_mul(u64::from(wanted));
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word) ^ wanteds;
+        // the lowest flagged byte is exact; borrows only spoil bytes above it
+        let found = word.wrapping_sub(ONES) & !word & HIGHS;
+        if found != 0 {
+            return Some(index.wrapping_mul(8).wrapping_add((found.trailing_zeros() / 8) as usize));
+        }
+    }
+    let found = rest.iter().position(|byte| *byte == wanted)?;
+    Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(found))
 }
 
 /// The value of the property called `name` in `text`.
@@ -182,6 +228,17 @@ mod tests {
         assert_eq!(get("A\u{1}1\u{2}A\u{1}2\u{2}", "A"), Some("2"));
         assert_eq!(get("A\u{1}1\u{2}", "B"), None);
         assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn a_separator_is_found_wherever_it_stands() {
+        for length in 1..20 {
+            for first in ["\u{0}", "\u{1}", "\u{3}", "\u{82}"] {
+                let (name, value) = ("n".repeat(length), format!("{first}{}", "v".repeat(length)));
+                let text = format!("{name}\u{1}{value}\u{2}B\u{1}\u{3}");
+                assert_eq!(pairs(&text), [(&*name, &*value), ("B", "\u{3}")]);
+            }
+        }
     }
 
     #[test]

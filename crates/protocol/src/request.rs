@@ -25,6 +25,11 @@ use crate::fields::{Fields, FieldsOut};
 pub trait Header: Sized + Send + 'static {
     /// Reads the header from the ext fields of a frame.
     fn decode(fields: &Fields) -> Result<Self, DecodeError>;
+    /// Reads the header from fields that are like those this one was read from ([`Fields::likeness`]): only what differs.
+    /// `None` leaves it to [`Header::decode`].
+    fn renewed(&self, _fields: &Fields) -> Option<Self> {
+        None
+    }
     /// Writes the header's fields.
     fn encode(&self, out: &mut FieldsOut<'_>);
 }
@@ -109,7 +114,7 @@ macro_rules! header {
 /// The two functions of a codec, for a struct whose fields have the given names on the wire. One `in order` has SDKs
 /// that write the fields in just that order, and is tried so first.
 macro_rules! codec {
-    (in order fn $decode:ident, fn $encode:ident, $name:ident { $(
+    (in order fn $decode:ident, fn $encode:ident, fn $renewed:ident, $name:ident { $(
         $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
     ),+ $(,)? }) => {
         fn $decode(fields: &$crate::fields::Fields) -> Result<Self, $crate::request::DecodeError> {
@@ -120,6 +125,18 @@ macro_rules! codec {
                 return Ok(header);
             }
             Self::decode_any(fields)
+        }
+
+        fn $renewed(&self, fields: &$crate::fields::Fields) -> Option<Self> {
+            $(let mut $field: Option<$type> = None;)+
+            fields.varied(&mut |name, fields, at| {
+                $(if name == $wire.as_bytes() {
+                    $field = Some(fields.at(at)?);
+                    return Some(());
+                })+
+                Some(())
+            })?;
+            Some($name { $($field: $field.unwrap_or_else(|| self.$field.clone())),+ })
         }
 
         fn decode_in_order(
@@ -202,7 +219,7 @@ macro_rules! request {
         $crate::request::request! { $(#[$doc])* $name = $code -> $reply, as $header by decode, encode }
     };
     ($(#[$doc:meta])* $name:ident = $code:literal -> $reply:ty,
-     as $header:ident by $decode:ident, $encode:ident) => {
+     as $header:ident by $decode:ident, $encode:ident $(, $renewed:ident)?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name(pub $header);
@@ -223,6 +240,9 @@ macro_rules! request {
             fn decode(fields: &$crate::fields::Fields) -> Result<$name, $crate::request::DecodeError> {
                 $header::$decode(fields).map($name)
             }
+            $(fn renewed(&self, fields: &$crate::fields::Fields) -> Option<$name> {
+                self.0.$renewed(fields).map($name)
+            })?
             fn encode(&self, out: &mut $crate::fields::FieldsOut<'_>) {
                 self.0.$encode(out);
             }

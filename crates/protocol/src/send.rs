@@ -59,7 +59,7 @@ impl SendHeader {
     }
 
     codec! {
-        in order fn decode_short, fn encode_short, SendHeader {
+        in order fn decode_short, fn encode_short, fn renewed_short, SendHeader {
             group: Group = "a",
             topic: TopicName = "b",
             default_topic: Option<TopicName> = "c" absent as "",
@@ -84,12 +84,12 @@ request! {
 
 request! {
     /// Stores one message; short field names.
-    SendMessageV2 = 310 -> SendReply, as SendHeader by decode_short, encode_short
+    SendMessageV2 = 310 -> SendReply, as SendHeader by decode_short, encode_short, renewed_short
 }
 
 request! {
     /// Stores the messages of a batch body; short field names.
-    SendBatchMessage = 320 -> SendReply, as SendHeader by decode_short, encode_short
+    SendBatchMessage = 320 -> SendReply, as SendHeader by decode_short, encode_short, renewed_short
 }
 
 request! {
@@ -99,7 +99,7 @@ request! {
 
 request! {
     /// Answers a request message; short field names.
-    SendReplyMessageV2 = 325 -> SendReply, as SendHeader by decode_short, encode_short
+    SendReplyMessageV2 = 325 -> SendReply, as SendHeader by decode_short, encode_short, renewed_short
 }
 
 header! {

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::fields::Fields;
 use protocol::frame::Frame;
 use protocol::request::{DecodeError, Request};
 use stdx::Timestamp;
@@ -79,6 +80,8 @@ pub(crate) struct Gathered<S, R: Request, F> {
     state: Arc<S>,
     handler: Arc<F>,
     asked: Vec<Asked<R>>,
+    /// The first of the headers that are like the last one, and the number of what they are like.
+    model: Option<(u32, R)>,
     bytes: usize,
     from: Vec<(ReplyTo, Permit)>,
     answers: Vec<Answer<R::Reply>>,
@@ -86,18 +89,42 @@ pub(crate) struct Gathered<S, R: Request, F> {
 
 impl<S, R: Request, F> Gathered<S, R, F> {
     pub(crate) fn new(state: Arc<S>, handler: Arc<F>) -> Gathered<S, R, F> {
-        Gathered { state, handler, asked: Vec::new(), bytes: 0, from: Vec::new(), answers: Vec::new() }
+        Gathered {
+            state,
+            handler,
+            asked: Vec::new(),
+            model: None,
+            bytes: 0,
+            from: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+}
+
+impl<S, R: Request + Clone, F> Gathered<S, R, F> {
+    /// Reads the header; of one that is like others before it only what differs.
+    fn decode(&mut self, fields: &Fields) -> Result<R, DecodeError> {
+        let Some(number) = fields.likeness() else { return R::decode(fields) };
+        if let Some((of, model)) = &self.model
+            && *of == number
+        {
+            return model.renewed(fields).map_or_else(|| R::decode(fields), Ok);
+        }
+        // what is kept must not keep alive all that was read with it
+        let model = R::decode(&fields.detached())?;
+        self.model = Some((number, model.clone()));
+        Ok(model)
     }
 }
 
 impl<S, R, F> Gather for Gathered<S, R, F>
 where
     S: Send + Sync + 'static,
-    R: Request,
+    R: Request + Clone,
     F: Fn(&Arc<S>, &Turn, &mut Vec<Asked<R>>, &mut Vec<Answer<R::Reply>>) + Send + Sync + 'static,
 {
     fn push(&mut self, frame: Frame, to: ReplyTo, permit: Permit) -> Result<(), Unreadable> {
-        match R::decode(&frame.fields) {
+        match self.decode(&frame.fields) {
             Ok(request) => {
                 self.bytes += frame.body.len();
                 self.asked.push(Asked { request, body: frame.body });

@@ -110,7 +110,7 @@ impl<S: Send + Sync + 'static> Router<S> {
     #[must_use]
     pub fn on_together<R, F>(self, handler: F) -> Router<S>
     where
-        R: Request,
+        R: Request + Clone,
         F: Fn(&Arc<S>, &Turn, &mut Vec<Asked<R>>, &mut Vec<Answer<R::Reply>>) + Send + Sync + 'static,
     {
         let handler = Arc::new(handler);

@@ -5,7 +5,7 @@
 //! Invariant: an object that is any different is left to the strict scanner, whatever was read of it before.
 
 use super::scan::{escape, plain_prefix, undo_escapes};
-use super::{Field, FieldName, Raw, Source, Visit};
+use super::{Field, FieldName, Known, Raw, Source, Visit};
 use crate::names::ByteStr;
 use crate::request::DecodeError;
 
@@ -23,6 +23,21 @@ pub(crate) fn skip_object(text: &[u8], start: usize) -> Option<usize> {
         match usual(text, end, b"\",\"") {
             Some(next) => at = next,
             None => return usual(text, end, b"\"}"),
+        }
+    }
+}
+
+/// The fields of the object that begins at `start`.
+pub(super) fn known(text: &[u8], start: usize) -> Option<Vec<Known>> {
+    let mut fields = Vec::new();
+    let mut at = usual(text, start, b"{\"")?;
+    loop {
+        let (name_end, value_at) = usual_name(text, at)?;
+        let end = skip_text(text, value_at)?;
+        fields.push(Known { name_len: name_end.checked_sub(at)?, value_at, end });
+        match usual(text, end, b"\",\"") {
+            Some(next) => at = next,
+            None => return usual(text, end, b"\"}").map(|_| fields),
         }
     }
 }
@@ -56,8 +71,11 @@ pub struct InOrder<'a> {
 
 impl<'a> InOrder<'a> {
     pub(super) fn new(source: &'a Source) -> Option<InOrder<'a>> {
-        let Source::Json(text) = source else { return None };
-        let text = text.as_bytes();
+        let text = match source {
+            Source::Json(text) => text.as_bytes(),
+            Source::Like(bytes) => bytes,
+            Source::Empty | Source::Binary(_) => return None,
+        };
         Some(InOrder { source, text, at: usual(text, 0, b"{\"")? })
     }
 
@@ -71,6 +89,13 @@ impl<'a> InOrder<'a> {
             None => usual(self.text, end, b"\"}").ok_or(Unusual)?,
         };
         Ok(Some(value))
+    }
+
+    /// The field whose value begins at `at`, if it is nothing unusual.
+    #[inline(always)]
+    pub(crate) fn at<T: Field>(&self, at: usize) -> Option<T> {
+        let (value, end) = T::take(self, at)?;
+        self.is(end, b"\"").then_some(value)
     }
 
     /// The byte at `at`.
@@ -94,15 +119,14 @@ impl<'a> InOrder<'a> {
 
     /// The text that begins at `at` with its escapes undone, and the place of the quote behind it.
     pub(super) fn text(&self, at: usize) -> Option<(ByteStr, usize)> {
-        let Source::Json(whole) = self.source else { return None };
-        let rest = self.text.get(at..)?;
-        let end = at.wrapping_add(plain_prefix(rest));
+        let end = at.wrapping_add(plain_prefix(self.text.get(at..)?));
         if self.byte(end) == Some(b'"') {
-            return Some((whole.slice_ref(whole.get(at..end)?), end));
+            return Some((self.source.slice(at..end)?, end));
         }
-        let mut plain = String::with_capacity(memchr::memchr(b'"', rest)?);
-        let end = at.wrapping_add(undo_escapes(whole.get(at..)?, &mut plain)?);
-        (self.byte(end) == Some(b'"')).then(|| (ByteStr::from(plain), end))
+        let end = skip_text(self.text, at)?;
+        let escaped = str::from_utf8(self.text.get(at..end)?).ok()?;
+        let mut plain = String::with_capacity(escaped.len());
+        (undo_escapes(escaped, &mut plain)? == escaped.len()).then(|| (ByteStr::from(plain), end))
     }
 
     /// Says whether nothing is left.
@@ -142,7 +166,7 @@ fn usual_name(text: &[u8], at: usize) -> Option<(usize, usize)> {
 
 /// The place of the quote behind the text that begins at `at`.
 #[inline(always)]
-fn skip_text(text: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn skip_text(text: &[u8], at: usize) -> Option<usize> {
     if is_one(text, at) {
         return Some(at.wrapping_add(1));
     }

@@ -40,7 +40,7 @@ pub(super) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
 }
 
 #[derive(Default)]
-struct Members<'a> {
+pub(super) struct Members<'a> {
     code: Option<i32>,
     language: Language,
     version: i32,
@@ -48,12 +48,12 @@ struct Members<'a> {
     flag: i32,
     remark: Option<Quoted<'a>>,
     /// Where the object stands, with its braces.
-    fields: Option<Range<usize>>,
+    pub(super) fields: Option<Range<usize>>,
 }
 
 impl<'a> Members<'a> {
     /// A header as every SDK writes it: no white space, no remark, nothing unknown. `None` when it is any different.
-    fn usual(text: &[u8]) -> Option<Members<'static>> {
+    pub(super) fn usual(text: &[u8]) -> Option<Members<'static>> {
         let mut members = Members::default();
         let mut at = usual(text, 0, b"{")?;
         loop {
@@ -146,7 +146,7 @@ fn put(place: &mut i32, (number, end): (i32, usize)) -> Option<usize> {
 }
 
 /// A number without sign, and the place behind it. What is no plain one is left for [`integer`] to judge.
-fn usual_integer(text: &[u8], at: usize) -> Option<(i32, usize)> {
+pub(super) fn usual_integer(text: &[u8], at: usize) -> Option<(i32, usize)> {
     let rest = text.get(at..)?;
     let mut sum = 0_i32;
     for (index, byte) in rest.iter().take(11).enumerate() {
