@@ -21,7 +21,7 @@ pub fn routes() -> Router<Broker> {
         .on(send_back::send_back) // 36
         .on(recall::recall) // 370
         .class(Class::Settle)
-        .on(transaction::end_transaction) // 37
+        .on_together(transaction::end_transaction) // 37
         .class(Class::Pull)
         .on(pull::pull_message) // 11
         .on(pull::lite_pull_message) // 361

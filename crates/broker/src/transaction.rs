@@ -59,11 +59,11 @@ impl Transactions {
         self.alarm.advance(self.alarm.get() + 1);
     }
 
-    /// Takes a half message in that was just stored.
-    pub(crate) fn opened(&self, half: Half, limits: &Limits) {
+    /// Takes half messages in that were just stored.
+    pub(crate) fn opened(&self, halves: impl IntoIterator<Item = Half>, limits: &Limits) {
         let mut ledger = self.ledger.lock();
         let is_first = ledger.next_due().is_none();
-        ledger.open(half, None, limits);
+        halves.into_iter().for_each(|half| ledger.open(half, None, limits));
         drop(ledger);
         if is_first {
             self.ring();

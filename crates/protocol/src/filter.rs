@@ -9,6 +9,7 @@ mod tag;
 
 use std::sync::Arc;
 
+use crate::properties;
 use crate::record::Record;
 use sql::{Sql, SqlError};
 pub use tag::Tags;
@@ -86,12 +87,23 @@ impl Filter {
 
     /// Tells whether the message is wanted. Two tags with one hash are told apart here.
     pub fn by_record(&self, record: &Record<'_>) -> bool {
+        self.is_all() || self.by_properties(record.properties_text())
+    }
+
+    /// Tells the same from the text form of the message's properties, which is all that filters look at.
+    pub fn by_properties(&self, properties: &str) -> bool {
         match self {
             Filter::All => true,
-            Filter::Tags(tags) => record.tag().is_some_and(|tag| tags.has(tag)),
-            Filter::Sql(sql) => sql.matches(record.properties_text()),
-            Filter::Any(filters) => filters.iter().any(|filter| filter.by_record(record)),
+            Filter::Tags(tags) => {
+                properties::get(properties, properties::TAGS).is_some_and(|tag| tags.has(tag))
+            }
+            Filter::Sql(sql) => sql.matches(properties),
+            Filter::Any(filters) => filters.iter().any(|filter| filter.by_properties(properties)),
         }
+    }
+
+    fn is_all(&self) -> bool {
+        matches!(self, Filter::All)
     }
 }
 

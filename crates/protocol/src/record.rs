@@ -14,7 +14,7 @@ use crate::names::{LogOffset, QueueId, QueueOffset, TopicName};
 
 mod view;
 
-pub use view::{Record, Scan, iterate, scan};
+pub use view::{Record, Scan, iterate, properties_of, scan};
 
 /// Magic of a record whose topic length takes one byte.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;

@@ -22,9 +22,9 @@ use stdx::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::admission::{Gate, Permit};
+use crate::admission::Gate;
 use crate::draft::Writing;
-use crate::gather::{Ended, Gather, Unreadable};
+use crate::gather::{Ended, Gather, Gathers, Unreadable};
 use crate::handle::{Connection, ReplyTo, Wish};
 use crate::quiet::Quiet;
 use crate::router::{Ctx, Handler, Routes};
@@ -97,8 +97,8 @@ pub(crate) struct Link {
     reading: Reading,
     writing: Writing,
     stall: Option<Stall>,
-    /// The code of the requests that are gathered, or were last, and what gathers them.
-    gather: Option<(i32, Box<dyn Gather>)>,
+    /// The requests that are gathered.
+    gathers: Gathers,
     parked: Parked,
     alarm: Alarm,
     /// New requests are refused; what is under way may end.
@@ -132,7 +132,7 @@ impl Link {
             reading,
             writing: Writing::default(),
             stall: None,
-            gather: None,
+            gathers: Gathers::default(),
             parked: Parked::new(gate),
             alarm: Alarm::new(),
             is_draining: false,
@@ -210,7 +210,7 @@ impl Link {
     fn serve(&mut self, input: &mut BytesMut) -> Result<(), End> {
         let now = self.connection.clock().now();
         let served = self.serve_all(input, now);
-        finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now);
+        finish_gathered(&mut self.gathers, &mut self.parked, &self.connection, now);
         served
     }
 
@@ -270,35 +270,26 @@ impl Link {
             Err(busy) => return to.shed(&self.connection, busy),
         };
         match handler {
-            Handler::Together(gather) => {
-                if self.gather.as_ref().is_none_or(|(code, _)| *code != frame.code) {
-                    finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now);
-                    self.gather = Some((frame.code, gather()));
+            Handler::Together(make) => {
+                let Link { gathers, parked, connection, .. } = self;
+                let gather =
+                    gathers.of(class, frame.code, make, |other| work(other, parked, connection, now));
+                match gather.push(frame, to, permit) {
+                    Ok(()) if gather.is_full() => work(gather, parked, connection, now),
+                    Ok(()) => {}
+                    Err(Unreadable { name, error, permit }) => {
+                        to.refuse_unreadable(connection, name, &error);
+                        parked.leave(permit);
+                    }
                 }
-                self.gather(frame, to, permit, now);
             }
             Handler::Each(handler) => {
-                finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now);
+                finish_gathered(&mut self.gathers, &mut self.parked, &self.connection, now);
                 let (ctx, body) = Ctx::of(frame, &self.connection, now);
                 match handler(ctx, to, body) {
                     Some(work) => self.parked.start(work, permit, to),
                     None => self.parked.leave(permit),
                 }
-            }
-        }
-    }
-
-    /// Keeps a request for its turn.
-    fn gather(&mut self, frame: Frame, to: ReplyTo, permit: Permit, now: Timestamp) {
-        let Some((_, gather)) = &mut self.gather else { return self.parked.leave(permit) };
-        match gather.push(frame, to, permit) {
-            Ok(()) if gather.is_full() => {
-                finish_gathered(&mut self.gather, &mut self.parked, &self.connection, now)
-            }
-            Ok(()) => {}
-            Err(Unreadable { name, error, permit }) => {
-                to.refuse_unreadable(&self.connection, name, &error);
-                self.parked.leave(permit);
             }
         }
     }
@@ -328,14 +319,12 @@ impl Drop for Link {
     }
 }
 
-/// Works on what was gathered. Nothing that came later is begun before it.
-fn finish_gathered(
-    gather: &mut Option<(i32, Box<dyn Gather>)>,
-    parked: &mut Parked,
-    connection: &Connection,
-    now: Timestamp,
-) {
-    let Some((_, gather)) = gather else { return };
+/// Works on all that was gathered. Nothing that came later is begun before it.
+fn finish_gathered(gathers: &mut Gathers, parked: &mut Parked, connection: &Connection, now: Timestamp) {
+    gathers.each(|gather| work(gather, parked, connection, now));
+}
+
+fn work(gather: &mut dyn Gather, parked: &mut Parked, connection: &Connection, now: Timestamp) {
     gather.work(connection, now, &mut |ended| match ended {
         Ended::Answered(permit) => parked.leave(permit),
         Ended::Waits(work, permit, to) => parked.start(work, permit, to),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests of one type that came with one read, worked on together, so that what they share is done once. The task of
 //! the connection fills a [`Gather`] while it decodes and lets it work before it does anything else.
-//! Invariant: every request that was taken is answered or parked exactly once, in the order in which they came.
+//! Invariants: every request that was taken is answered or parked exactly once, those of one type in the order in which
+//! they came; types of different classes may be gathered side by side, of one class only one at a time, so that a class
+//! keeps its order.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use protocol::frame::Frame;
 use protocol::request::{DecodeError, Request};
 use stdx::Timestamp;
 
-use crate::admission::Permit;
+use crate::admission::{Class, Permit};
 use crate::handle::{Connection, ReplyTo};
 use crate::reply::{Refusal, Reply};
 use crate::router::Work;
@@ -42,6 +44,8 @@ pub struct Asked<R> {
     pub request: R,
     /// Its body.
     pub body: Bytes,
+    /// The asker does not want an answer; one that is given is not sent.
+    pub one_way: bool,
 }
 
 /// An answer that is mostly known at once.
@@ -67,6 +71,55 @@ pub(crate) struct Unreadable {
     pub(crate) name: &'static str,
     pub(crate) error: DecodeError,
     pub(crate) permit: Permit,
+}
+
+/// All that is gathered on one connection: what gathers requests stays for those of the next read.
+#[derive(Default)]
+pub(crate) struct Gathers(Vec<Held>);
+
+struct Held {
+    class: Class,
+    code: i32,
+    gather: Box<dyn Gather>,
+    /// It has taken something since it last worked.
+    is_used: bool,
+}
+
+impl Gathers {
+    /// What gathers the requests with this code. What has to work before goes to `work`.
+    pub(crate) fn of(
+        &mut self,
+        class: Class,
+        code: i32,
+        make: impl FnOnce() -> Box<dyn Gather>,
+        work: impl FnOnce(&mut dyn Gather),
+    ) -> &mut dyn Gather {
+        let at = match self.0.iter().position(|held| held.class == class) {
+            Some(at) if self.0[at].code == code => at,
+            Some(at) => {
+                let held = &mut self.0[at];
+                if held.is_used {
+                    work(&mut *held.gather);
+                }
+                *held = Held { class, code, gather: make(), is_used: false };
+                at
+            }
+            None => {
+                self.0.push(Held { class, code, gather: make(), is_used: false });
+                self.0.len() - 1
+            }
+        };
+        self.0[at].is_used = true;
+        &mut *self.0[at].gather
+    }
+
+    /// Hands over everything that has something to work on.
+    pub(crate) fn each(&mut self, mut work: impl FnMut(&mut dyn Gather)) {
+        for held in self.0.iter_mut().filter(|held| held.is_used) {
+            held.is_used = false;
+            work(&mut *held.gather);
+        }
+    }
 }
 
 /// What became of a request.
@@ -127,7 +180,7 @@ where
         match self.decode(&frame.fields) {
             Ok(request) => {
                 self.bytes += frame.body.len();
-                self.asked.push(Asked { request, body: frame.body });
+                self.asked.push(Asked { request, body: frame.body, one_way: to.one_way });
                 self.from.push((to, permit));
                 Ok(())
             }

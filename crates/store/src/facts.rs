@@ -5,7 +5,8 @@
 //! Invariants: `settled` is exactly the log below the dispatched point, and only it goes into a checkpoint; what was
 //! put ahead hides the settled value until dispatch reaches it; a change never replaces a later one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -30,8 +31,11 @@ struct Tables {
     ahead: ByKey<Ahead>,
     /// Records below this have been dispatched.
     upto: LogOffset,
-    /// Changed since the last checkpoint.
-    dirty: BTreeSet<(u8, Box<[u8]>)>,
+    /// Changed since the last checkpoint, and whether no checkpoint can know it: then it may go without a trace, as
+    /// most half messages do.
+    dirty: BTreeMap<(u8, Box<[u8]>), bool>,
+    /// A full checkpoint is being written: it may know anything that was there meanwhile.
+    is_paged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +115,15 @@ impl Facts {
         let tables = &mut *tables;
         let known = find(&tables.settled, kind, key);
         assert!(known.is_none_or(|known| known.at <= at), "facts are applied in log order");
+        let is_new = known.is_none() && !tables.is_paged;
         put(tables, kind, key, value.map(Bytes::copy_from_slice), at);
-        tables.dirty.insert((kind.0, key.into()));
+        match tables.dirty.entry((kind.0, key.into())) {
+            Entry::Occupied(dirty) if *dirty.get() && value.is_none() && !tables.is_paged => {
+                dirty.remove();
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(dirty) => _ = dirty.insert(is_new),
+        }
         if let Some(ahead) = tables.ahead.get_mut(&kind.0)
             && ahead.get(key).is_some_and(|ahead| ahead.at <= at)
         {
@@ -134,13 +145,15 @@ impl Facts {
     pub(crate) fn images(&self) -> Vec<FactImage> {
         let mut tables = self.0.write();
         let dirty = std::mem::take(&mut tables.dirty);
-        dirty.into_iter().map(|(kind, key)| image(&tables, kind, key)).collect()
+        tables.is_paged = false;
+        dirty.into_keys().map(|(kind, key)| image(&tables, kind, key)).collect()
     }
 
-    /// Takes up to `count` facts behind `after`, changed or not, for a full checkpoint.
+    /// Takes up to `count` facts behind `after`, changed or not, for a full checkpoint; [`Facts::images`] ends it.
     pub(crate) fn page(&self, after: Option<(u8, Box<[u8]>)>, count: usize) -> Vec<FactImage> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let tables = self.0.read();
+        let mut tables = self.0.write();
+        tables.is_paged = true;
         let (kind, mut from) = match &after {
             Some((kind, key)) => (*kind, Excluded(&**key)),
             None => (0, Unbounded),
@@ -206,5 +219,61 @@ fn image(tables: &Tables, kind: u8, key: Box<[u8]>) -> FactImage {
         kind: FactKind(kind),
         value: fact.map(|fact| fact.value.clone()),
         key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stdx::Rng;
+
+    type Saved = BTreeMap<(u8, Box<[u8]>), Bytes>;
+
+    /// What a checkpoint knows after these images.
+    fn save(saved: &mut Saved, images: Vec<FactImage>) -> usize {
+        let count = images.len();
+        for FactImage { kind, key, value, .. } in images {
+            match value {
+                Some(value) => _ = saved.insert((kind.0, key), value),
+                None => _ = saved.remove(&(kind.0, key)),
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn a_checkpoint_knows_all_but_what_came_and_went_in_between() {
+        let mut rng = Rng::new(3);
+        for _ in 0..300 {
+            let (facts, mut saved, mut at) = (Facts::default(), Saved::new(), 0);
+            let mut change = |rng: &mut Rng| {
+                at += 1;
+                let value = (rng.below(2) == 0).then(|| vec![rng.below(200) as u8]);
+                facts.apply(FactKind::HALF, &[rng.below(12) as u8], value.as_deref(), LogOffset(at));
+            };
+            for _ in 0..12 {
+                (0..rng.below(6)).for_each(|_| change(&mut rng));
+                if rng.below(3) == 0 {
+                    // A full one, a few at a time.
+                    saved.clear();
+                    let mut after = None;
+                    loop {
+                        let page = facts.page(after, 2);
+                        let Some(last) = page.last() else { break };
+                        after = Some((last.kind.0, last.key.clone()));
+                        save(&mut saved, page);
+                        (0..rng.below(3)).for_each(|_| change(&mut rng));
+                    }
+                }
+                save(&mut saved, facts.images());
+                let settled = facts.settled().into_iter().map(|(kind, key, value)| ((kind, key), value));
+                assert_eq!(saved, settled.collect::<Saved>());
+            }
+        }
+        let facts = Facts::default();
+        facts.apply(FactKind::HALF, b"one", Some(b"open"), LogOffset(1));
+        facts.apply(FactKind::HALF, b"two", Some(b"open"), LogOffset(2));
+        facts.apply(FactKind::HALF, b"one", None, LogOffset(3));
+        assert_eq!(save(&mut Saved::new(), facts.images()), 1, "the one that came and went leaves nothing");
     }
 }

@@ -95,20 +95,35 @@ pub fn first(record: &Record<'_>, id: LogOffset) -> Option<Half> {
 
 /// All that is known of a half message stands in its latest record, so that a log that lost the first one says the same.
 fn began(record: &Record<'_>, at: LogOffset, again: Option<LogOffset>) -> Half {
-    let number = |name| record.property(name).and_then(|text| text.parse::<u64>().ok());
-    let first = number(properties::TRAN_PREPARED_QUEUE_OFFSET).filter(|_| again.is_some());
-    let stored_at = number(STORED_AT).filter(|_| again.is_some());
-    let immunity = number(properties::CHECK_IMMUNITY_TIME_IN_SECONDS);
-    Half {
+    let mut half = Half {
         id: again.unwrap_or(at),
-        queue_offset: first.map_or(record.queue_offset(), QueueOffset),
+        queue_offset: record.queue_offset(),
         log: at,
-        stored_at: stored_at.map_or(record.stored_at(), |at| Timestamp(at as i64)),
-        parked: again.is_some() && record.property(NOTES) == Some(NOTES_PARKED),
-        immunity: immunity.map(Duration::from_secs),
-        group: Group::stored(record.property(properties::PGROUP).unwrap_or_default()),
-        topic: TopicName::stored(record.property(properties::REAL_TOPIC).unwrap_or_default()),
+        stored_at: record.stored_at(),
+        parked: false,
+        immunity: None,
+        group: Group::default(),
+        topic: TopicName::default(),
+    };
+    let (mut group, mut topic) = ("", "");
+    for (name, value) in record.each_property() {
+        let number = || value.parse::<u64>().ok();
+        match name {
+            properties::PGROUP => group = value,
+            properties::REAL_TOPIC => topic = value,
+            properties::CHECK_IMMUNITY_TIME_IN_SECONDS => half.immunity = number().map(Duration::from_secs),
+            properties::TRAN_PREPARED_QUEUE_OFFSET if again.is_some() => {
+                half.queue_offset = number().map_or(record.queue_offset(), QueueOffset);
+            }
+            STORED_AT if again.is_some() => {
+                half.stored_at = number().map_or(record.stored_at(), |at| Timestamp(at as i64));
+            }
+            NOTES if again.is_some() => half.parked = value == NOTES_PARKED,
+            _ => {}
+        }
     }
+    (half.group, half.topic) = (Group::stored(group), TopicName::stored(topic));
+    half
 }
 
 /// The queue offsets in the body of an OP record of Apache's.

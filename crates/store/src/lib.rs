@@ -9,6 +9,7 @@ mod arena;
 mod checkpoint;
 mod cold;
 mod config;
+mod digest;
 mod dispatch;
 mod drain;
 mod error;

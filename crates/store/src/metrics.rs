@@ -27,6 +27,8 @@ pub struct Metrics {
     pub flushes: Counter,
     /// Reads handed to the reader threads.
     pub cold_reads: Counter,
+    /// Records that were looked into because the filter of a reader asks for properties, and nothing was remembered of them.
+    pub looks: Counter,
     /// Messages that a reader came by and did not get because their time was over.
     pub expired: Counter,
     /// Checkpoints of the views.

@@ -103,6 +103,11 @@ impl QueueRef {
         QueueOffset(self.0.next.fetch_add(count, Ordering::AcqRel))
     }
 
+    /// Tells live queues apart; once a queue is gone another one may get its address.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// True when both are handles of the same queue.
     pub fn is_same(&self, other: &QueueRef) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

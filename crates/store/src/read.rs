@@ -3,18 +3,22 @@
 //!
 //! A read that may not wait answers [`ReadError::Cold`] when its first message is neither in a stage nor cached by
 //! the system; the caller then asks the store's readers.
+//! A filter that has to look into records asks first what is remembered of them ([`Digests`]), and looks into files
+//! only where waiting is allowed: that is work for a reader thread, not for a connection's.
 //! Invariants: nothing at or past `dispatched` is returned; a message whose tag hash fits but whose tag does not is
 //! left out, and so is one that a disk damaged or whose time is over; the first message that fits is returned whatever its size; `next` is past everything looked at.
 
 use std::ops::Range;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use protocol::filter::Filter;
-use protocol::names::QueueOffset;
+use protocol::names::{LogOffset, QueueOffset};
 use protocol::properties;
-use protocol::record::Record;
+use protocol::record::{self, Record};
 use stdx::Timestamp;
 
+use crate::digest::{self, Block, Digests};
 use crate::dispatch;
 use crate::error::ReadError;
 use crate::log::{Access, Log, Part};
@@ -83,20 +87,26 @@ impl Read {
     }
 }
 
-/// How many entries are looked at by one read when the filter lets none through.
-const LOOK_MAX: u64 = 16_384;
-/// The same for a filter that has to look into every record: less than a millisecond's work.
-const LOOK_RECORDS_MAX: u64 = 2_048;
+/// How much work one read is when the filter lets little or nothing through: an entry is one step, and so are properties
+/// that are remembered. A millisecond, or two.
+const STEPS_MAX: usize = 16_384;
+/// The steps of a look into a record.
+const LOOK: usize = 8;
 /// How many entries are taken from the queue at once.
 const ENTRIES: usize = 256;
+/// Fewer looks than these are not worth being remembered.
+const NOTED_LEAST: usize = 64;
 
 /// What is read from, and when.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) log: &'a Log,
     pub(crate) views: &'a Views,
+    pub(crate) digests: &'a Mutex<Digests>,
     /// Counts messages whose time is over.
     pub(crate) expired: &'a Counter,
+    /// Counts looks into records for a filter.
+    pub(crate) looks: &'a Counter,
     pub(crate) now: Timestamp,
     pub(crate) access: Access,
 }
@@ -119,23 +129,37 @@ pub(crate) fn read(
         return Ok(Read::Beyond(bounds));
     }
     let expiry = may_expire(queue, from).then_some(source.now);
-    let mut gather =
-        Gather { source, filter, expiry, limit, held: None, out: Vec::new(), count: 0, bytes: 0 };
-    let looks = filter.needs_records() || expiry.is_some();
-    let look_max = if looks { LOOK_RECORDS_MAX } else { LOOK_MAX };
+    let mut gather = Gather {
+        source,
+        filter,
+        expiry,
+        limit,
+        held: None,
+        out: Vec::new(),
+        count: 0,
+        bytes: 0,
+        noted: expiry.is_none().then(Noted::default).filter(|_| filter.needs_records()),
+    };
+    let step = if filter.needs_records() || expiry.is_some() { LOOK } else { 1 };
     let mut entries = Vec::new();
-    let mut at = from;
+    let (mut at, mut steps) = (from, 0);
     let mut outcome = Ok(());
-    while outcome.is_ok() && at < next && at.0 - from.0 < look_max && !gather.is_full() {
+    while outcome.is_ok() && at < next && steps < STEPS_MAX && !gather.is_full() {
         entries.clear();
-        let want = (next.0 - at.0).min(ENTRIES.min(limit.messages.max(16)) as u64) as usize;
+        let want = (next.0 - at.0).min(gather.entries_at(at)) as usize;
         source.views.entries(queue, at, want, &mut entries);
         if entries.is_empty() {
             // Retention passed by.
             break;
         }
         let dealt;
-        (dealt, outcome) = gather.take(&entries);
+        if gather.noted.is_some() {
+            let known = source.digests.lock().find(queue.address(), at.0);
+            (dealt, outcome) = gather.sift(queue, at, &entries, known.as_deref(), &mut steps);
+        } else {
+            steps += entries.len() * step;
+            (dealt, outcome) = gather.take(&entries);
+        }
         at.0 += dealt as u64;
         if dealt < entries.len() {
             break;
@@ -168,6 +192,15 @@ struct Gather<'a> {
     out: Vec<Bytes>,
     count: usize,
     bytes: usize,
+    /// What was looked at, where that is worth being remembered.
+    noted: Option<Noted>,
+}
+
+/// The properties of records that were looked at, in their order.
+#[derive(Default)]
+struct Noted {
+    records: Vec<(LogOffset, usize)>,
+    text: String,
 }
 
 /// Adjacent records that are fetched together.
@@ -182,6 +215,64 @@ struct Run {
 impl Gather<'_> {
     fn is_full(&self) -> bool {
         self.count > 0 && (self.count >= self.limit.messages || self.bytes >= self.limit.bytes)
+    }
+
+    /// How many entries are taken at once: as far as is remembered together, where anything is.
+    fn entries_at(&self, at: QueueOffset) -> u64 {
+        match self.noted {
+            Some(_) => digest::TOGETHER - at.0 % digest::TOGETHER,
+            None => ENTRIES.min(self.limit.messages.max(16)) as u64,
+        }
+    }
+
+    /// Does the same as [`Gather::take`] for `entries` that begin at `at`, but passes over those of which it is known that
+    /// they are not wanted, and has remembered what it looked at.
+    fn sift(
+        &mut self,
+        queue: &QueueRef,
+        at: QueueOffset,
+        entries: &[Entry],
+        known: Option<&Block>,
+        steps: &mut usize,
+    ) -> (usize, Result<(), ReadError>) {
+        let mut chosen = entries.to_vec();
+        let mut unknown = None;
+        for (entry, offset) in chosen.iter_mut().zip(at.0..).filter(|(entry, _)| !entry.is_hole()) {
+            *steps += 1;
+            match known.and_then(|known| known.get(offset, entry.log)) {
+                Some(text) if !self.filter.by_properties(text) => *entry = Entry::HOLE,
+                Some(_) => {}
+                None => {
+                    *steps += LOOK - 1;
+                    unknown.get_or_insert(entry.log);
+                }
+            }
+        }
+        let is_behind = |at: &LogOffset| self.source.log.stages().find(at.0).is_none();
+        if self.source.access == Access::Cached && unknown.as_ref().is_some_and(is_behind) {
+            return (0, Err(ReadError::Cold));
+        }
+        let (dealt, outcome) = self.take(&chosen);
+        self.remember(queue, at, &entries[..dealt], known);
+        (dealt, outcome)
+    }
+
+    /// Has it remembered what `entries`, which begin at `at`, were found to say.
+    fn remember(&mut self, queue: &QueueRef, at: QueueOffset, entries: &[Entry], known: Option<&Block>) {
+        let Some(noted) = &mut self.noted else { return };
+        self.source.looks.add(noted.records.len() as u64);
+        if noted.records.len() >= NOTED_LEAST {
+            let mut block = Block::new(at.0);
+            let (mut records, mut start) = (noted.records.iter().peekable(), 0);
+            for (entry, offset) in entries.iter().zip(at.0..) {
+                let seen = records.next_if(|(log, _)| *log == entry.log);
+                let fresh = seen.map(|(_, end)| &noted.text[std::mem::replace(&mut start, *end)..*end]);
+                block.push(entry.log, fresh.or_else(|| known?.get(offset, entry.log)));
+            }
+            self.source.digests.lock().keep(queue.address(), block);
+        }
+        noted.records.clear();
+        noted.text.clear();
     }
 
     /// Takes messages of `entries` until full or until one cannot be had; returns how many entries were dealt with.
@@ -303,7 +394,17 @@ impl Gather<'_> {
         until.is_some_and(|until| until <= now.0)
     }
 
-    fn wants(&self, entry: &Entry, bytes: &[u8], is_from_file: bool) -> bool {
+    fn wants(&mut self, entry: &Entry, bytes: &[u8], is_from_file: bool) -> bool {
+        // Whether what is not wanted is whole does not matter.
+        if let Some(noted) = &mut self.noted
+            && let Some(text) = record::properties_of(bytes)
+        {
+            noted.text.push_str(text);
+            noted.records.push((entry.log, noted.text.len()));
+            if !self.filter.by_properties(text) {
+                return false;
+            }
+        }
         let checked = Record::parse(bytes).map_err(|e| e.to_string()).and_then(|record| {
             if is_from_file {
                 dispatch::check(&record, entry.log.0)?;

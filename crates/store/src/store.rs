@@ -19,6 +19,7 @@ use stdx::{Clock, Timestamp};
 use crate::append::{self, Appended, Draft, Encoded, Needs, Outcome, Sequencer};
 use crate::cold::{Answer, Readers};
 use crate::config::StoreConfig;
+use crate::digest::Digests;
 use crate::disk::{DirLock, Disk};
 use crate::dispatch::{Dispatch, Stuck};
 use crate::drain::Drain;
@@ -65,6 +66,8 @@ pub struct Store {
     facts: Mutex<FactsTail>,
     /// Taken behind `facts`.
     ends: Mutex<halves::Ends>,
+    /// What reads have seen of records, for those to come.
+    digests: Mutex<Digests>,
     readers: Readers,
     upkeep: Mutex<Upkeep>,
     unread_floor: AtomicU64,
@@ -275,8 +278,16 @@ impl Store {
     }
 
     fn source(&self, access: Access) -> read::Source<'_> {
-        let Store { log, views, metrics, .. } = self;
-        read::Source { log, views, expired: &metrics.expired, now: self.clock.now(), access }
+        let Store { log, views, digests, metrics, .. } = self;
+        read::Source {
+            log,
+            views,
+            digests,
+            expired: &metrics.expired,
+            looks: &metrics.looks,
+            now: self.clock.now(),
+            access,
+        }
     }
 
     /// True when the message at `from`, or the next one to come, is in the store's own memory.
@@ -325,6 +336,11 @@ impl Store {
         self.record_by(at, Access::Device)
     }
 
+    /// The record that starts at `at`; [`ReadError::Cold`] when that would have to wait for the device.
+    pub fn record_now(&self, at: LogOffset) -> Result<Option<bytes::Bytes>, ReadError> {
+        self.record_by(at, Access::Cached)
+    }
+
     /// The record that starts at `at`, read on one of the store's threads when it is not in memory.
     pub async fn record(self: &Arc<Store>, at: LogOffset) -> Result<Option<bytes::Bytes>, ReadError> {
         match self.record_by(at, Access::Cached) {
@@ -337,6 +353,14 @@ impl Store {
         let is_inside = at.0 >= self.marks.start.get() && at.0 < self.marks.written.get();
         if !is_inside || self.marks.written.get() - at.0 < record::MIN_LEN as u64 {
             return Ok(None);
+        }
+        // An offset from outside may point into the middle of anything.
+        let whole = |bytes: &[u8]| {
+            let record = Record::parse(bytes).ok().filter(|record| record.log_offset() == at);
+            record.map(|record| record.len())
+        };
+        if let Some(hot) = self.log.hot(at.0) {
+            return Ok(whole(&hot).map(|len| hot.slice(..len)));
         }
         let head = match self.log.slice(at.0, record::MIN_LEN, access) {
             // Too near the end of a stage or a segment to be the start of a record.
@@ -352,8 +376,6 @@ impl Store {
             Err(ReadError::Damaged { .. }) => return Ok(None),
             other => other?,
         };
-        // An offset from outside may point into the middle of anything.
-        let is_record = Record::parse(&bytes).is_ok_and(|record| record.log_offset() == at);
-        Ok(is_record.then_some(bytes))
+        Ok(whole(&bytes).map(|_| bytes))
     }
 }

@@ -193,6 +193,74 @@ fn a_removed_topic_begins_again() {
     assert_eq!(read_all(&store, "t", 0), [(0, b"new".to_vec())]);
 }
 
+/// All that a filter passes from `from` on, and whether every read got on.
+fn chosen(store: &std::sync::Arc<store::Store>, queue: u32, from: u64, filter: &Filter) -> Vec<u64> {
+    let (mut at, mut all) = (from, Vec::new());
+    loop {
+        match read_from(store, "t", queue, at, filter) {
+            Read::Found(batch) => {
+                all.extend(batch.slices.iter().flat_map(|slice| bodies(slice)).map(|(offset, _)| offset));
+                at = batch.next.0;
+            }
+            Read::Filtered { next, .. } => {
+                assert!(next.0 > at, "it gets on");
+                at = next.0;
+            }
+            Read::AtTail(_) => return all,
+            Read::Beyond(bounds) => panic!("{at} is not in {bounds:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_filter_finds_the_same_however_often_it_looks() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Memory)).unwrap();
+    let write = |n: u64, salt: u64| {
+        let (name, queue) = (topic("t"), (n % 2) as u32);
+        let handle = store.queue(&name, QueueId(queue)).unwrap();
+        let properties = format!("n\u{1}{}\u{2}TAGS\u{1}é{}\u{2}", (n / 2 + salt) % 50, n % 3);
+        let text = if n.is_multiple_of(7) { "" } else { &properties };
+        let message = message(&name, queue, &[b'x'; 40], text.as_bytes());
+        store.append(&[Draft { queue: &handle, message }]).unwrap();
+        if n % 10 == 9 {
+            run(&store);
+        }
+    };
+    let wanted = |n: u64, salt: u64| !n.is_multiple_of(7) && [3, 17].contains(&((n / 2 + salt) % 50));
+    let expected = |queue: u64, from: u64, upto: u64, salt: u64| -> Vec<u64> {
+        (from..upto).filter(|offset| wanted(offset * 2 + queue, salt)).collect()
+    };
+    let filter = Filter::parse("SQL92", "n IN ('3', '17') AND TAGS IS NOT NULL").unwrap();
+    let mut rng = stdx::Rng::new(7);
+    for upto in [300, 1000] {
+        let begun = if upto == 300 { 0 } else { 600 };
+        (begun..upto * 2).for_each(|n| write(n, 0));
+        for _ in 0..20 {
+            let (queue, from) = (rng.below(2), rng.below(upto));
+            assert_eq!(chosen(&store, queue as u32, from, &filter), expected(queue, from, upto, 0));
+        }
+    }
+    (0..2).for_each(|queue| _ = chosen(&store, queue, 0, &filter));
+    let before = store.metrics().looks.get();
+    for queue in 0..2 {
+        assert_eq!(chosen(&store, queue as u32, 0, &filter), expected(queue, 0, 1000, 0));
+        let other = Filter::parse("SQL92", "n = '9' OR TAGS = 'é1'").unwrap();
+        let others = chosen(&store, queue as u32, 0, &other);
+        let is_other = |n: u64| !n.is_multiple_of(7) && (n / 2 % 50 == 9 || n % 3 == 1);
+        assert_eq!(others, (0..1000).filter(|offset| is_other(offset * 2 + queue)).collect::<Vec<_>>());
+    }
+    let looks = store.metrics().looks.get() - before;
+    let found = 2 * (40 + 330);
+    assert!(looks < found + 600, "what is remembered is not looked at again: {looks}");
+    // The queues begin again, with other messages under the same offsets.
+    store.remove_topic(&topic("t"), &[]).unwrap();
+    (0..2000).for_each(|n| write(n, 5));
+    for queue in 0..2 {
+        assert_eq!(chosen(&store, queue as u32, 0, &filter), expected(queue, 0, 1000, 5));
+    }
+}
+
 #[test]
 fn time_finds_its_offset() {
     let clock = StillClock::new();

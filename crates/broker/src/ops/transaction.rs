@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The second half of transactions: decisions by producers and operators, and the questions to producers who do not
-//! decide. Called by the faces of 37 and of operators' requests, and by a loop.
+//! decide. Called by the faces of 37 and of operators' requests, and by a loop. Decisions that came together are dealt
+//! with by [`Broker::end_together`], which knows the usual case only and leaves all others to what stands here.
 //!
 //! Invariants: the delivered message is the commit, and a rollback is a record, so a decision and its effect cannot
 //! disagree after a crash; the first decision in the log stands, a contrary one is refused and told of; a half message
 //! stays where it is while it is asked about.
+
+mod together;
 
 use std::sync::Arc;
 
@@ -22,12 +25,13 @@ use stdx::Timestamp;
 use store::halves::{NOTES, NOTES_COMMIT, NOTES_LOST, NOTES_PARKED, NOTES_ROLLBACK};
 use store::{AppendError, Draft, Half, ReadError, Settled, Store};
 
+pub use self::together::Ending;
 use super::send::{Onward, SendRefused};
 use crate::Broker;
 use crate::loops::Wake;
 use crate::topics::{READ, WRITE};
 use crate::transaction::records::{self, Audit, Note};
-use crate::transaction::{Decision, Due, Judged, Limits};
+use crate::transaction::{Decision, Due, Judged, Ledger, Limits};
 
 /// Which transaction, and how it ends.
 #[derive(Clone, Debug)]
@@ -112,11 +116,34 @@ pub struct Past {
     pub raw: Bytes,
 }
 
+/// A decision that nothing stands against.
+struct Ruling {
+    half: Half,
+    /// What is delivered; nothing by a rollback.
+    onward: Option<Onward>,
+}
+
+impl Ruling {
+    fn decision(&self) -> Decision {
+        if self.onward.is_some() { Decision::Commit } else { Decision::Rollback }
+    }
+}
+
+/// Decisions that are in the log and in the book.
+struct Entered {
+    /// Where they end.
+    end: LogOffset,
+    /// Those about which was asked.
+    asked: Vec<LogOffset>,
+}
+
 /// Whether a producer that says its message's id means another one.
-fn is_another(raw: &[u8], said: &[Option<ByteStr>; 2]) -> bool {
-    let unique = Record::parse(raw).ok().and_then(|record| record.property(properties::UNIQ_KEY));
+fn is_another(record: &Record<'_>, said: &[Option<ByteStr>; 2]) -> bool {
     let mut said = said.iter().flatten().filter(|id| !id.is_empty()).peekable();
-    unique.is_some_and(|unique| said.peek().is_some() && !said.any(|id| **id == *unique))
+    if said.peek().is_none() {
+        return false;
+    }
+    record.property(properties::UNIQ_KEY).is_some_and(|unique| !said.any(|id| **id == *unique))
 }
 
 /// The most questions in one step, and the pause after such a step.
@@ -144,7 +171,7 @@ impl Broker {
             Some(raw) => raw,
             None => self.moved(&half)?.ok_or(EndRefused::Lost { id: half.id })?,
         };
-        if is_another(&raw, &input.unique) {
+        if Record::parse(&raw).is_ok_and(|record| is_another(&record, &input.unique)) {
             return Err(EndRefused::NotThere { id: half.id });
         }
         let until = now + self.config().sending.busy_wait;
@@ -188,52 +215,84 @@ impl Broker {
     fn decide(
         &self,
         half: &Half,
-        raw: &[u8],
+        raw: &Bytes,
         input: &EndInput,
         now: Timestamp,
     ) -> Result<Option<LogOffset>, EndRefused> {
         let record = Record::parse(raw).map_err(|_| EndRefused::Lost { id: half.id })?;
         let onward = match input.decision {
-            Decision::Commit => Some(self.onward(&record, now)?),
+            Decision::Commit => Some(self.onward(raw, &record, now)?),
             Decision::Rollback => None,
         };
+        let ruling = Ruling { half: half.clone(), onward };
         let mut ledger = self.transactions.ledger();
         if let Judged::Decided(decision) = ledger.judge(half.id, half.queue_offset, None) {
             drop(ledger);
             return again(input, decision).map(|_| None);
         }
-        let end = self.put_decision(half, onward.as_ref(), input.audit.as_ref(), now)?;
-        let checks = ledger.decide(half.id, input.decision);
+        let entered = self.enter(&mut ledger, std::iter::once(&ruling), input.audit.as_ref(), now)?;
         drop(ledger);
-        if checks > 0 {
-            self.transactions.count(half.id, None);
-            self.transactions.ring();
-        }
+        self.stop_asking(&entered);
         if let Some(audit) = &input.audit {
             let Audit { by, why } = audit;
             tracing::info!(decision = ?input.decision, half = half.id.0, topic = %half.topic, group = %half.group, by, why, "transaction decided by hand");
         }
-        Ok(Some(end))
+        Ok(Some(entered.end))
     }
 
-    /// One append: the message that is the commit and its note, or the note that is the rollback.
-    fn put_decision(
+    /// Puts decisions into the log and into the book, all or none. Each is the first about its transaction; the book stays
+    /// locked meanwhile, so that this remains so.
+    fn enter<'a>(
         &self,
-        half: &Half,
-        onward: Option<&Onward>,
+        ledger: &mut Ledger,
+        rulings: impl Iterator<Item = &'a Ruling> + Clone,
+        audit: Option<&Audit>,
+        now: Timestamp,
+    ) -> Result<Entered, EndRefused> {
+        let end = self.put_decisions(rulings.clone(), audit, now)?;
+        let decided = rulings.map(|ruling| (ruling.half.id, ruling.decision()));
+        let asked = decided.filter(|(id, decision)| ledger.decide(*id, *decision) > 0);
+        Ok(Entered { end, asked: asked.map(|(id, _)| id).collect() })
+    }
+
+    /// Forgets how often was asked about what is decided now.
+    fn stop_asking(&self, entered: &Entered) {
+        entered.asked.iter().for_each(|id| self.transactions.count(*id, None));
+        if !entered.asked.is_empty() {
+            self.transactions.ring();
+        }
+    }
+
+    /// One append: the messages that are commits, the notes that are rollbacks, and one note of all the commits.
+    fn put_decisions<'a>(
+        &self,
+        rulings: impl Iterator<Item = &'a Ruling> + Clone,
         audit: Option<&Audit>,
         now: Timestamp,
     ) -> Result<LogOffset, EndRefused> {
-        let (topic, notes) = self.note_queue()?;
-        let what = if onward.is_some() { NOTES_COMMIT } else { NOTES_ROLLBACK };
-        let note = Note::new(half, what, audit, now);
-        let note = Draft { queue: &notes, message: note.message(&topic) };
-        let Some(onward) = onward else { return Ok(self.store.append(&[note])?.end) };
-        let committed = Draft { queue: &onward.queue, message: onward.message(half.id) };
-        let appended = self.store.append(&[committed, note])?;
-        let bytes = appended.starts().nth(1).map_or(0, |note| note.0 - appended.start.0) as usize;
-        self.counts.sent(1, bytes);
-        onward.topic.traffic(&self.rates, now).puts.add(1, bytes);
+        let (topic, queue) = self.note_queue()?;
+        let is_commit = |ruling: &&Ruling| ruling.decision() == Decision::Commit;
+        let committed: Vec<&Half> = rulings.clone().filter(is_commit).map(|ruling| &ruling.half).collect();
+        let rolled_back = rulings.clone().filter(|ruling| !is_commit(ruling));
+        let mut notes: Vec<Note> =
+            rolled_back.map(|ruling| Note::new(&[&ruling.half], NOTES_ROLLBACK, audit, now)).collect();
+        if !committed.is_empty() {
+            notes.push(Note::new(&committed, NOTES_COMMIT, audit, now));
+        }
+        let messages =
+            || rulings.clone().filter_map(|ruling| Some((ruling.half.id, ruling.onward.as_ref()?)));
+        let delivered =
+            messages().map(|(id, onward)| Draft { queue: &onward.queue, message: onward.message(id) });
+        let noted = notes.iter().map(|note| Draft { queue: &queue, message: note.message(&topic) });
+        let appended = self.store.append(&delivered.chain(noted).collect::<Vec<_>>())?;
+        let ends = appended.starts().skip(1).chain([appended.end]);
+        let sizes = appended.starts().zip(ends).map(|(start, end)| (end.0 - start.0) as usize);
+        let mut all = 0;
+        for ((_, onward), size) in messages().zip(sizes) {
+            onward.topic.traffic(&self.rates, now).puts.add(1, size);
+            all += size;
+        }
+        self.counts.sent(committed.len(), all);
         Ok(appended.end)
     }
 
@@ -331,7 +390,7 @@ impl Broker {
         let parked = self.topics.ensure(parked, &self.store, now).map_err(SendRefused::from)?.topic;
         let copies = parked.queue(QueueId(0), &self.store).map_err(SendRefused::from)?;
         let (topic, notes) = self.note_queue()?;
-        let note = Note::new(half, NOTES_PARKED, None, now);
+        let note = Note::new(&[half], NOTES_PARKED, None, now);
         let copy = Draft { queue: &copies, message: records::parked(half, &record, parked.name()) };
         let mut ledger = self.transactions.ledger();
         if ledger.get(half.id).is_none() {
@@ -347,7 +406,7 @@ impl Broker {
     /// Ends a transaction whose data damage took, so that it holds nobody up; loudly, for a message is lost.
     fn give_up(&self, half: &Half, now: Timestamp) -> Result<(), EndRefused> {
         let (topic, notes) = self.note_queue()?;
-        let note = Note::new(half, NOTES_LOST, None, now);
+        let note = Note::new(&[half], NOTES_LOST, None, now);
         let mut ledger = self.transactions.ledger();
         if ledger.get(half.id).is_none() {
             return Ok(());
@@ -377,7 +436,7 @@ pub(crate) fn past(store: &Store, id: LogOffset) -> Result<Option<Past>, ReadErr
     let half = Record::parse(&raw).ok().and_then(|record| store::halves::first(&record, id));
     let Some(half) = half else { return Ok(None) };
     let (topic, all) = (TopicName::stored(HALF_OP_TOPIC), (Timestamp(0), Timestamp(i64::MAX)));
-    let notes = store.by_key(&topic, &records::note_key(id), NOTES_MAX, all.0, all.1)?;
+    let notes = store.by_key(&topic, &records::note_key(id).to_string(), NOTES_MAX, all.0, all.1)?;
     let said = |raw: &Bytes| match Record::parse(raw).ok()?.property(NOTES)? {
         NOTES_COMMIT => Some((Some(Decision::Commit), Some(raw.clone()))),
         NOTES_ROLLBACK => Some((Some(Decision::Rollback), Some(raw.clone()))),

@@ -150,6 +150,11 @@ impl Ledger {
         }
     }
 
+    /// True while nothing has decided it.
+    pub(crate) fn is_open(&self, id: LogOffset) -> bool {
+        self.open.contains_key(&id)
+    }
+
     /// Notes a decision that is in the log. Returns how often had been asked.
     pub(crate) fn decide(&mut self, id: LogOffset, decision: Decision) -> u32 {
         let checks = self.forget(id);

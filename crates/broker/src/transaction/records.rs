@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. The records of a transaction besides the half message and what it becomes: the note of a decision, the
 //! parked copy, and the record that a producer is shown when it is asked. Written by the operations on transactions.
-//! Invariant: each names its half message by where that was first stored.
+//! Invariant: each names its half messages by where they were first stored.
 
+use std::fmt::{self, Display, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
@@ -30,6 +31,7 @@ pub struct Audit {
 
 /// A record of the OP topic, ready but for its queue.
 pub(crate) struct Note {
+    /// The half message it is about, if that is one.
     id: LogOffset,
     body: String,
     properties: PropertiesOut,
@@ -37,17 +39,27 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// Notes what became of a half message.
-    pub(crate) fn new(half: &Half, what: &str, audit: Option<&Audit>, at: Timestamp) -> Note {
+    /// Notes what became of half messages. Only of several commits is there one note together: the note of a commit
+    /// decides nothing, any other has to name the one it is about.
+    pub(crate) fn new(halves: &[&Half], what: &str, audit: Option<&Audit>, at: Timestamp) -> Note {
+        let mut keys = String::with_capacity(halves.len() * 16);
+        let mut body = String::with_capacity(halves.len() * 12);
+        for half in halves {
+            let gap = if keys.is_empty() { "" } else { " " };
+            let comma = if body.is_empty() { "" } else { "," };
+            write!(keys, "{gap}{}", note_key(half.id)).expect("text takes text");
+            write!(body, "{comma}{}", half.queue_offset).expect("text takes text");
+        }
         let mut properties = PropertiesOut::default();
         properties.push(properties::TAGS, REMOVED);
-        properties.push(properties::KEYS, &note_key(half.id));
+        properties.push(properties::KEYS, &keys);
         properties.push(NOTES, what);
         if let Some(audit) = audit {
             properties.push(BY, &audit.by);
             properties.push(WHY, &audit.why);
         }
-        Note { id: half.id, body: half.queue_offset.to_string(), properties, at }
+        let id = if let [half] = halves { half.id } else { LogOffset(0) };
+        Note { id, body, properties, at }
     }
 
     /// The record.
@@ -70,8 +82,8 @@ impl Note {
 }
 
 /// The key by which the note of a half message is found.
-pub(crate) fn note_key(id: LogOffset) -> String {
-    format!("half-{id}")
+pub(crate) fn note_key(id: LogOffset) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "half-{id}"))
 }
 
 /// The copy of a half message that was asked about often enough: the message as it was, in the topic for such.

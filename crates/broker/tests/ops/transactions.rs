@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::ops::admin::transactions::Seen as SeenTransaction;
 use broker::ops::send::{SendRefused, Sent};
-use broker::ops::transaction::{EndInput, EndRefused, Ended};
+use broker::ops::transaction::{EndInput, EndRefused, Ended, Ending};
 use broker::transaction::{Audit, Decision, Open};
 use expect_test::expect;
 use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
@@ -569,6 +569,109 @@ fn nothing_is_written_again_behind_its_decision() {
     let views = world.store_config.dir.join("views");
     let world = world.kill_and(|| std::fs::remove_dir_all(views).expect("they are there"));
     assert_eq!(world.open(), Vec::<u64>::new());
+}
+
+#[test]
+fn decisions_that_come_together_are_those_that_come_one_by_one() {
+    let mut rng = stdx::Rng::new(11);
+    for round in 0..10 {
+        let worlds = [World::new(), World::new()];
+        worlds.iter().for_each(|world| _ = world.put("orders", 0, &[], "make the topic"));
+        let halves = worlds.each_ref().map(|world| {
+            (0..8).map(|n| world.half(&[("TAGS", "t")], &format!("half {n}"))).collect::<Vec<_>>()
+        });
+        for _ in 0..4 {
+            let asked: Vec<(usize, u64)> =
+                (0..1 + rng.below(7)).map(|_| (rng.below(8) as usize, rng.below(12))).collect();
+            let inputs = |halves: &[Sent]| -> Vec<EndInput> {
+                let input = |(half, how): &(usize, u64)| EndInput {
+                    id: LogOffset(halves[*half].start.0 + u64::from(*how == 9)),
+                    queue_offset: QueueOffset(halves[*half].queue_offset.0 + u64::from(*how == 10)),
+                    group: Some(Group::stored(if *how == 11 { "others" } else { "payers" })),
+                    unique: [None, Some(ByteStr::from(if *how == 8 { "other" } else { "" }))],
+                    decision: if how.is_multiple_of(3) { Decision::Rollback } else { Decision::Commit },
+                    audit: None,
+                };
+                asked.iter().map(input).collect()
+            };
+            let [together, alone] = &worlds;
+            let one = |ending: Ending| match ending {
+                Ending::Done(ended) => ended,
+                Ending::Waits(ended) => together.finish(ended),
+            };
+            let endings = together.broker.end_together(inputs(&halves[0]), together.now());
+            let ended: Vec<_> =
+                endings.into_iter().map(one).map(|ended| ended.map(|ended| ended.again)).collect();
+            let each = |input| {
+                let ended = alone.finish(alone.broker.end_transaction(input, alone.now()));
+                ended.map(|ended| ended.again)
+            };
+            let expected: Vec<_> = inputs(&halves[1]).into_iter().map(each).collect();
+            // What names a place differs, for one note of several takes less room than one of each.
+            let kind = |ended: &Result<bool, EndRefused>| {
+                ended.as_ref().map_err(std::mem::discriminant).map_err(|kind| format!("{kind:?}")).cloned()
+            };
+            assert_eq!(
+                ended.iter().map(kind).collect::<Vec<_>>(),
+                expected.iter().map(kind).collect::<Vec<_>>()
+            );
+        }
+        let seen = worlds.map(|world| {
+            world.steps();
+            world.broker.check_transactions();
+            let (world, open) = (world.kill(), |world: &World| world.open().len());
+            let (bodies, count) = (world.bodies("orders", 2), open(&world));
+            let views = world.store_config.dir.join("views");
+            let world = world.kill_and(|| std::fs::remove_dir_all(views).expect("they are there"));
+            assert_eq!((world.bodies("orders", 2), open(&world)), (bodies.clone(), count));
+            // A decision that goes its own way comes behind the others.
+            let mut bodies = bodies;
+            bodies.sort();
+            (bodies, count)
+        });
+        assert_eq!(seen[0], seen[1], "round {round}");
+    }
+}
+
+#[test]
+fn commits_that_come_together_have_one_note() {
+    let world = World::new();
+    world.put("orders", 0, &[], "make the topic");
+    let halves: Vec<Sent> = (0..4).map(|n| world.half(&[], &format!("half {n}"))).collect();
+    let input = |n: usize, decision| EndInput {
+        id: halves[n].start,
+        queue_offset: halves[n].queue_offset,
+        group: Some(Group::stored("payers")),
+        unique: [None, None],
+        decision,
+        audit: None,
+    };
+    let (commit, rollback) = (Decision::Commit, Decision::Rollback);
+    let inputs =
+        vec![input(2, commit), input(1, rollback), input(0, commit), input(2, commit), input(2, rollback)];
+    let endings = world.broker.end_together(inputs, world.now());
+    let again = endings.into_iter().map(|ending| match ending {
+        Ending::Done(ended) => Some(ended.expect("nobody decided otherwise").again),
+        Ending::Waits(ended) => world.finish(ended).ok().map(|ended| ended.again),
+    });
+    assert_eq!(again.collect::<Vec<_>>(), [Some(false), Some(false), Some(false), Some(true), None]);
+    world.steps();
+    assert_eq!(world.open(), [halves[3].start.0]);
+    assert_eq!(world.bodies("orders", 2), ["half 2", "half 0"], "in the order of the decisions");
+    let notes = world.records(NOTES, 0);
+    let said: Vec<_> =
+        notes.iter().map(|note| (note.body.as_str(), note.property("TRAN_DECISION"))).collect();
+    assert_eq!(said, [("1", "rollback"), ("2,0", "commit")]);
+    // Each finds its own end long after.
+    let world = world.kill();
+    for (half, decision) in [(0, commit), (1, rollback), (2, commit)] {
+        match world.finish(world.broker.transaction(&halves[half].start.to_string())) {
+            Ok(SeenTransaction::Past(past)) => {
+                assert_eq!((past.decision, past.note.is_some()), (Some(decision), true), "{half}");
+            }
+            other => panic!("it is decided: {other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn same(record: &Record<'_>, message: &Message<'_>) {
     assert_eq!(record.prepared(), message.prepared);
     assert_eq!(record.body(), message.body);
     assert_eq!(record.properties(), message.properties);
+    assert_eq!(properties_of(record.raw()), Some(record.properties_text()));
     record.verify_crc().unwrap();
 }
 
@@ -259,6 +260,7 @@ fn every_flipped_bit_is_harmless_and_body_flips_are_caught() {
             if let Ok(record) = Record::parse(&flipped) {
                 assert!(!body.contains(&at) || record.verify_crc().is_err(), "byte {at} bit {bit}");
                 let _ = record.tag_hash();
+                assert_eq!(properties_of(&flipped), Some(record.properties_text()), "byte {at} bit {bit}");
             }
         }
     }
@@ -303,6 +305,7 @@ proptest! {
             bytes[..4].copy_from_slice(&len.to_be_bytes());
         }
         let _ = scan(&bytes);
+        let _ = properties_of(&bytes);
         prop_assert!(iterate(&bytes).count() <= 8);
     }
 }

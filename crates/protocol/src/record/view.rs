@@ -9,8 +9,8 @@ use core::net::{IpAddr, SocketAddr};
 use stdx::Timestamp;
 
 use super::{
-    BLANK_MIN, BORN_HOST_V6, COMPRESSED, MAGIC_BLANK, MAGIC_V1, MAGIC_V2, MAX_LEN, MIN_LEN, RecordError,
-    STORE_HOST_V6, TRANSACTION_MASK, body_crc, tag_hash,
+    AT_BORN_HOST, AT_SYS_FLAG, BLANK_MIN, BORN_HOST_V6, COMPRESSED, MAGIC_BLANK, MAGIC_V1, MAGIC_V2, MAX_LEN,
+    MIN_LEN, RecordError, STORE_HOST_V6, TRANSACTION_MASK, body_crc, tag_hash,
 };
 use crate::names::{LogOffset, QueueId, QueueOffset};
 use crate::properties;
@@ -182,13 +182,7 @@ impl<'a> Record<'a> {
 
     /// Returns the properties as text, up to the first byte that is no UTF-8 if there should be one.
     pub fn properties_text(&self) -> &'a str {
-        match core::str::from_utf8(self.properties) {
-            Ok(text) => text,
-            Err(error) => {
-                let valid = self.properties.get(..error.valid_up_to()).unwrap_or_default();
-                core::str::from_utf8(valid).unwrap_or_default()
-            }
-        }
+        text(self.properties)
     }
 
     /// Returns the value of one property. Where a name stands twice the later one counts, as in Java's map.
@@ -209,6 +203,41 @@ impl<'a> Record<'a> {
     /// Returns what the consume queue holds for this record's tag, zero without one.
     pub fn tag_hash(&self) -> i64 {
         self.tag().map_or(0, tag_hash)
+    }
+}
+
+/// The properties of the record at the start of `bytes`, up to the first byte that is no UTF-8 if there should be one.
+/// `None` when they are not where the record's lengths say; what stands beside them is not looked at.
+pub fn properties_of(bytes: &[u8]) -> Option<&str> {
+    let head = Head::read(bytes).ok()?;
+    let raw = bytes.get(..head.record_len().ok()?)?;
+    let flag = raw.get(AT_SYS_FLAG..)?.first_chunk::<4>()?;
+    let flag = i32::from_be_bytes(*flag);
+    let host = |bit: i32| if flag & bit != 0 { 20 } else { 8 };
+    let fixed = AT_BORN_HOST.checked_add(host(BORN_HOST_V6))?.checked_add(host(STORE_HOST_V6))?;
+    // Behind the hosts, with the time between them: attempts and the prepared offset.
+    let mut cursor = Cursor { rest: raw.get(fixed.checked_add(8 + 4 + 8)?..)? };
+    let body = cursor.i32("body").ok()?;
+    cursor.part("body", body.into()).ok()?;
+    let topic = match head.magic {
+        MAGIC_V1 => i64::from(i8::from_be_bytes(cursor.chunk("topic").ok()?)),
+        MAGIC_V2 => i64::from(i16::from_be_bytes(cursor.chunk("topic").ok()?)),
+        _ => return None,
+    };
+    cursor.part("topic", topic).ok()?;
+    let len = i16::from_be_bytes(cursor.chunk("properties").ok()?);
+    let properties = cursor.part("properties", len.into()).ok()?;
+    cursor.rest.is_empty().then(|| text(properties))
+}
+
+/// Bytes as text, up to the first one that is no UTF-8.
+fn text(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            core::str::from_utf8(valid).unwrap_or_default()
+        }
     }
 }
 

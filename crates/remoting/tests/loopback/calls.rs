@@ -85,6 +85,35 @@ async fn requests_of_one_read_are_worked_on_together_and_before_what_follows() {
 }
 
 #[tokio::test]
+async fn requests_of_two_classes_do_not_part_each_other() {
+    let site = Site::open(config());
+    let mut raw = site.raw().await;
+    let turn = |from: i32| -> Vec<u8> {
+        let both = |n: i32| {
+            let one_way = n == from + 4;
+            [encode(n, false, &Gather(n as u32), b""), encode(n + 1, one_way, &Aside(n as u32 + 1), b"")]
+                .concat()
+        };
+        (0..4).flat_map(|n| both(from + 2 * n)).collect()
+    };
+    // Twice: what gathers stays. What is worked on alone comes behind all of them.
+    for from in [0, 100] {
+        raw.send(&[turn(from), encode(from + 9, false, &Echo(9), b"")].concat()).await;
+        let mut seen = Vec::new();
+        for _ in 0..8 {
+            let frame = raw.next().await.expect("an answer");
+            seen.push((frame.opaque - from, String::from_utf8_lossy(&frame.body).into_owned()));
+        }
+        let gathered = [0, 2, 4, 6].map(|n| (from + n).to_string()).join(" ");
+        let aside = [1, 3, 5, 7].map(|n| format!("{}{}", from + n, if n == 5 { "!" } else { "" })).join(" ");
+        let row = |opaque: i32, body: &str| (opaque, body.to_owned());
+        assert_eq!(seen[..4], [0, 2, 4, 6].map(|n| row(n, &gathered)));
+        assert_eq!(seen[4..7], [1, 3, 7].map(|n| row(n, &aside)));
+        assert_eq!(seen[7].0, 9);
+    }
+}
+
+#[tokio::test]
 async fn what_waits_is_dropped_with_its_connection() {
     let site = Site::open(config());
     let mut raw = site.raw().await;

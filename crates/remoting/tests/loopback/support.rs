@@ -72,6 +72,8 @@ requests! {
     NotifyBack = 1007
     /// Worked on together with those of one read; odd numbers are answered once the hall is open past them.
     Gather = 1008
+    /// The same, of a class of its own.
+    Aside = 1009
     /// Answered by nobody.
     Unknown = 1999
     /// Its code has more than 16 bits.
@@ -188,10 +190,28 @@ fn gather(
     }));
 }
 
+fn aside(
+    _: &Arc<Hall>,
+    _: &Turn,
+    asked: &mut Vec<Asked<Aside>>,
+    answers: &mut Vec<remoting::Answer<Number>>,
+) {
+    let mark = |asked: &Asked<Aside>| if asked.one_way { "!" } else { "" };
+    let numbers: Vec<String> =
+        asked.iter().map(|asked| format!("{}{}", asked.request.0, mark(asked))).collect();
+    let numbers = Bytes::from(numbers.join(" "));
+    let answer = |asked: Asked<Aside>| {
+        remoting::Answer::Now(Ok(Reply::ok(Number(asked.request.0)).with_body(numbers.clone())))
+    };
+    answers.extend(asked.drain(..).map(answer));
+}
+
 pub(crate) fn router() -> Router<Hall> {
     Router::new()
         .class(Class::Client)
         .on_together(gather)
+        .class(Class::Settle)
+        .on_together(aside)
         .class(Class::Client)
         .on(echo)
         .on(ask_back)

@@ -2,7 +2,7 @@
 //! Producers of transactions: half messages, and decisions about them, also late, repeated and contrary ones.
 
 use broker::ops::send::{SendRefused, Sent};
-use broker::ops::transaction::{EndInput, EndRefused, Ended};
+use broker::ops::transaction::{EndInput, EndRefused, Ended, Ending};
 use broker::transaction::Decision;
 use protocol::names::{ByteStr, Group};
 use protocol::properties;
@@ -62,12 +62,40 @@ impl World {
         format!("half {number} at {} {:?}", sent.start, sent.settled)
     }
 
-    /// Somebody decides about a transaction, perhaps not the first time.
+    /// Somebody decides about some transactions at once, perhaps not the first time, perhaps about one of them twice.
     pub(super) fn end_transaction(&mut self) {
-        let count = self.oracle.transactions.len() as u64;
-        if count == 0 {
+        if self.oracle.transactions.len() == 0 {
             return;
         }
+        let (mut labels, mut inputs) = (Vec::new(), Vec::new());
+        for _ in 0..=self.rng.below(4) {
+            let (index, input) = self.decision();
+            labels.push(Label::End(index, input.decision));
+            inputs.push(input);
+        }
+        let now = self.now();
+        let Some(endings) = self.live(|world| world.node.broker.end_together(inputs, now)) else { return };
+        let start = |(label, ending): (Label, Ending)| {
+            let future = async move {
+                Done::Ended(match ending {
+                    Ending::Done(ended) => ended,
+                    Ending::Waits(ended) => ended.await,
+                })
+            };
+            self.tasks.start(label, now + PATIENCE, future)
+        };
+        // All are under way before the first goes on: with a crash in one of them, they all end.
+        let ids: Vec<u64> = labels.into_iter().zip(endings).map(start).collect();
+        for id in ids {
+            if self.tasks.pending().any(|(pending, _)| pending == id) {
+                self.poll(id);
+            }
+        }
+    }
+
+    /// A decision about some transaction, by its number here.
+    fn decision(&mut self) -> (usize, EndInput) {
+        let count = self.oracle.transactions.len() as u64;
         // Mostly young ones.
         let back = if self.rng.chance(3) { self.rng.below(count) } else { self.rng.below(count.min(4)) };
         let index = (count - 1 - back) as usize;
@@ -82,10 +110,7 @@ impl World {
             decision,
             audit: None,
         };
-        let (broker, now) = (self.node.broker.clone(), self.now());
-        let future = async move { Done::Ended(broker.end_transaction(input, now).await) };
-        let id = self.tasks.start(Label::End(index, decision), now + PATIENCE, future);
-        self.poll(id);
+        (index, input)
     }
 
     /// Whoever decided is answered.

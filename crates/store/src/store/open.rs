@@ -86,6 +86,7 @@ impl Store {
             dispatch: Dispatch::default(),
             facts: Mutex::new(FactsTail::default()),
             ends: Mutex::default(),
+            digests: Mutex::default(),
             readers: Readers::default(),
             upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0, end)),
             unread_floor: AtomicU64::new(0),

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
+use bytes::Bytes;
+use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::properties;
 use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
-use store::{Half, QueueRef};
+use store::{Appended, Half, QueueRef};
 
 use super::plan::plan;
 use super::stamp::Said;
@@ -70,39 +71,50 @@ impl Broker {
     pub(super) fn note_half(
         &self,
         planned: &Planned<'_>,
-        (start, queue_offset): (LogOffset, QueueOffset),
+        place: (LogOffset, QueueOffset),
         stored_at: Timestamp,
     ) {
-        if !planned.is_half {
-            return;
+        if planned.is_half {
+            let half = planned.half(place, stored_at);
+            self.transactions.opened([half], &self.transaction_limits());
         }
-        let input = planned.input;
-        let group = properties::get(&input.properties, properties::PGROUP).unwrap_or_default();
-        let half = Half {
-            id: start,
-            queue_offset,
-            log: start,
-            stored_at,
-            parked: false,
-            immunity: planned.immunity,
-            group: Group::stored(group.to_owned()),
-            topic: input.topic.detached(),
-        };
-        self.transactions.opened(half, &self.transaction_limits());
     }
 
-    /// What the half message in `record` becomes when it is committed now.
-    pub(crate) fn onward(&self, record: &Record<'_>, now: Timestamp) -> Result<Onward, SendRefused> {
-        let said_topic = record.property(properties::REAL_TOPIC).unwrap_or_default();
-        let name = TopicName::stored(said_topic.to_owned());
-        let topic = self.topics.get(&name).ok_or_else(|| TopicRefused::Missing { topic: name.clone() })?;
-        let wanted: u32 =
-            record.property(properties::REAL_QID).and_then(|text| text.parse().ok()).unwrap_or(0);
+    /// Takes those half messages into the ledger that are among messages that were just stored together.
+    pub(super) fn note_halves(&self, planned: &[Result<Planned<'_>, SendRefused>], appended: &Appended) {
+        let halves = planned.iter().flatten().zip(appended.places());
+        let halves = halves.filter(|(planned, _)| planned.is_half);
+        let halves =
+            halves.map(|(planned, place)| planned.half(place, appended.stored_at)).collect::<Vec<_>>();
+        if !halves.is_empty() {
+            self.transactions.opened(halves, &self.transaction_limits());
+        }
+    }
+
+    /// What the half message in `record`, which lies in `raw`, becomes when it is committed now.
+    pub(crate) fn onward(
+        &self,
+        raw: &Bytes,
+        record: &Record<'_>,
+        now: Timestamp,
+    ) -> Result<Onward, SendRefused> {
+        let text = record.properties_text();
+        let (mut name, mut wanted) = ("", 0);
+        for (property, value) in properties::iter(text) {
+            match property {
+                properties::REAL_TOPIC => name = value,
+                properties::REAL_QID => wanted = value.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        let topic = self.topics.get(name);
+        let topic =
+            topic.ok_or_else(|| TopicRefused::Missing { topic: TopicName::stored(name.to_owned()) })?;
         let told = topic.still_read(QueueId(wanted));
         let input = SendInput {
             template: Template::default(),
             queue: Some(told),
-            topic: name,
+            topic: topic.name().clone(),
             flag: record.flag(),
             sys_flag: record.sys_flag(),
             born_at: record.born_at(),
@@ -110,8 +122,8 @@ impl Broker {
             store_host: record.store_host(),
             reconsumed: record.reconsume(),
             reconsume_max: None,
-            properties: record.properties_text().to_owned().into(),
-            body: record.body().to_vec().into(),
+            properties: ByteStr::from_utf8(raw.slice_ref(text.as_bytes())).unwrap_or_default(),
+            body: raw.slice_ref(record.body()),
             batch: false,
         };
         // COMPAT: it still says that it was a half message.
@@ -123,6 +135,23 @@ impl Broker {
         let properties = self.properties(&said, &input, &place, route, None)?;
         let queue = place.queue.into_owned();
         Ok(Onward { topic, queue, properties, input })
+    }
+}
+
+impl Planned<'_> {
+    /// The half message that it is, once it is in the log.
+    fn half(&self, (start, queue_offset): (LogOffset, QueueOffset), stored_at: Timestamp) -> Half {
+        let group = properties::get(&self.input.properties, properties::PGROUP).unwrap_or_default();
+        Half {
+            id: start,
+            queue_offset,
+            log: start,
+            stored_at,
+            parked: false,
+            immunity: self.immunity,
+            group: Group::stored(group.to_owned()),
+            topic: self.input.topic.detached(),
+        }
     }
 }
 

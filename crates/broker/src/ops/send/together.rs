@@ -53,6 +53,7 @@ impl Broker {
         };
         if let Some(appended) = &appended {
             self.count_together(&planned, &topics, appended, now);
+            self.note_halves(&planned, appended);
             self.dispatch_at_once(appended.end);
         }
         let mut places = appended.iter().flat_map(|appended| {
@@ -61,7 +62,6 @@ impl Broker {
         let stored = planned.into_iter().map(|planned| {
             let planned = planned?;
             let (place, end, stored_at) = places.next().expect("every planned message was appended");
-            self.note_half(&planned, place, stored_at);
             Ok(planned.stored(place, end, stored_at))
         });
         stored.zip(made).map(with_made).collect()
