@@ -8,6 +8,7 @@
 
 mod pace;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use protocol::names::{LogOffset, QueueId, TIMER_TOPIC, TopicName};
 use protocol::record::{Message, Record};
 use protocol::{caps, properties};
 use stdx::{Timestamp, Watermark};
-use store::{AppendError, Draft, QueueRef, ReadError, Slot, Store};
+use store::{AppendError, Draft, QueueLimit, QueueRef, ReadError, Slot, Store};
 
 use self::pace::Pace;
 use crate::loops::Wake;
@@ -41,6 +42,8 @@ pub(crate) struct Timer {
     alarm: Watermark,
     /// The loop sleeps until then.
     asleep_until: AtomicI64,
+    /// Where messages wait. Its topic is never removed.
+    queue: OnceLock<QueueRef>,
 }
 
 /// A message that is due, ready to store.
@@ -64,6 +67,15 @@ impl Timer {
     /// Rises when something is due earlier than thought.
     pub(crate) fn alarm(&self) -> &Watermark {
         &self.alarm
+    }
+
+    /// The queue in which messages wait, without a look-up for each of them.
+    pub(crate) fn queue(&self, store: &Store) -> Result<&QueueRef, QueueLimit> {
+        if let Some(known) = self.queue.get() {
+            return Ok(known);
+        }
+        let found = store.queue(&TopicName::stored(TIMER_TOPIC), QueueId(0))?;
+        Ok(self.queue.get_or_init(|| found))
     }
 
     /// Says that something began to wait.

@@ -81,7 +81,7 @@ fn fill(store: &Store, messages: u64) {
     let topic = TopicName::stored(TOPIC);
     let queues: Vec<QueueRef> =
         (0..QUEUES).map(|queue| store.queue(&topic, QueueId(queue)).expect("there is room")).collect();
-    let body = [b'x'; 128];
+    let body = [b'x'; 16];
     for first in (0..messages).step_by(TOGETHER as usize) {
         let numbers = first..messages.min(first + TOGETHER);
         let properties: Vec<String> = numbers.clone().map(properties).collect();

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The key index: from the hash of a topic and a key to the records that carry it. Newest entries lie in memory in
-//! the order of the log; the checkpoint seals them into sorted runs. Answers are candidates: whoever asks compares
-//! the record, so a collision never shows.
+//! the order of the log; the checkpoint seals them into sorted runs, and makes one of many small runs. Answers are
+//! candidates: whoever asks compares the record, so a collision never shows.
 //! Invariants: an entry is in memory or in exactly one run, and leaves memory only once its run is in a lasting
 //! checkpoint; look-ups go from the newest entry to the oldest.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,14 +17,13 @@ use crate::disk::Disk;
 use crate::views::ViewError;
 
 pub(crate) mod hash;
+mod merge;
+mod recent;
 pub(crate) mod run;
 
+use recent::{BLOCK, Recent, SPARE};
 use run::Run;
 
-const BLOCK: usize = 4096;
-/// Blocks that are kept for new use. They and `scratch` are needed again at the next seal: memory that is given back and
-/// taken again costs more than the index itself.
-const SPARE: usize = 96;
 /// Entries whose room is kept.
 const SCRATCH: usize = SPARE * BLOCK;
 
@@ -59,17 +57,6 @@ pub(crate) struct Keys {
     runs: RwLock<Vec<Arc<Run>>>,
     /// Room for the entries of the next run.
     scratch: Mutex<Vec<KeyEntry>>,
-}
-
-#[derive(Default)]
-struct Recent {
-    /// Full blocks, oldest first; the first may lack what is in a run already.
-    blocks: VecDeque<Arc<Vec<KeyEntry>>>,
-    open: Vec<KeyEntry>,
-    /// Empty blocks.
-    spare: Vec<Vec<KeyEntry>>,
-    /// Entries that the checkpoint in work has.
-    saved: usize,
 }
 
 /// What a checkpoint takes of the index.
@@ -120,9 +107,9 @@ impl Keys {
             let recent = self.recent.lock();
             (runs.clone(), recent.blocks.clone(), recent.open.clone())
         };
-        let memory = open.iter().rev().chain(blocks.iter().rev().flat_map(|block| block.iter().rev()));
+        let open = open.iter().rev().filter(|entry| entry.hash == hash);
         let mut last = None;
-        for entry in memory.filter(|entry| entry.hash == hash) {
+        for entry in open.chain(blocks.iter().rev().flat_map(|block| block.find(hash))) {
             // A record that names a key twice is one candidate.
             let is_repeated = last.replace(entry.log) == Some(entry.log);
             if is_repeated || !range.overlaps(entry.stored_at, entry.stored_at) {
@@ -172,6 +159,19 @@ impl Keys {
         runs.push(Arc::new(run));
     }
 
+    /// Makes one run of many small ones that lie one behind the other, if there are so many: a look-up reads from each
+    /// run. Look-ups use it at once; returns its number, `id`, and those it stands for. `unit` is what a small run has.
+    pub(crate) fn merge(&self, id: u64, unit: usize) -> Result<Option<Vec<u64>>, ViewError> {
+        let runs = self.runs();
+        let counts: Vec<Option<u64>> = runs.iter().map(|run| run.mergeable()).collect();
+        let Some(range) = merge::choose(&counts, unit as u64) else { return Ok(None) };
+        let merged = merge::merge(&self.dir, &self.disk, id, &runs[range.clone()])?;
+        let gone = runs[range.clone()].iter().map(|run| run.id).collect();
+        // Nobody else adds or takes away runs meanwhile: checkpoints and retention take turns.
+        self.runs.write().splice(range, [Arc::new(merged)]);
+        Ok(Some(gone))
+    }
+
     /// Takes out the runs that point below `first` only, and returns their numbers.
     pub(crate) fn retain(&self, first: LogOffset) -> Vec<u64> {
         let mut runs = self.runs.write();
@@ -202,82 +202,5 @@ impl Keys {
         entries.dedup();
         entries.into_iter().for_each(&mut *visit);
         runs.iter().try_for_each(|run| run.each(&self.disk, visit))
-    }
-}
-
-impl Recent {
-    fn len(&self) -> usize {
-        self.blocks.iter().map(|block| block.len()).sum::<usize>() + self.open.len()
-    }
-
-    fn extend(&mut self, entries: impl Iterator<Item = KeyEntry>) {
-        for entry in entries {
-            if self.open.len() == BLOCK {
-                let block = self.spare.pop().unwrap_or_default();
-                self.blocks.push_back(Arc::new(std::mem::replace(&mut self.open, block)));
-                self.open.reserve_exact(BLOCK);
-            }
-            self.open.push(entry);
-        }
-    }
-
-    /// Appends all but the oldest `from` entries to `out`.
-    fn since(&self, from: usize, out: &mut Vec<KeyEntry>) {
-        let mut skip = from;
-        out.reserve(self.len() - from);
-        for block in self.blocks.iter().map(|block| block.as_slice()).chain([self.open.as_slice()]) {
-            let skipped = skip.min(block.len());
-            out.extend_from_slice(&block[skipped..]);
-            skip -= skipped;
-        }
-    }
-
-    fn drop_oldest(&mut self, count: usize) {
-        self.saved = self.saved.checked_sub(count).expect("only saved entries are sealed");
-        let mut left = count;
-        while let Some(block) = self.blocks.pop_front_if(|block| block.len() <= left) {
-            left -= block.len();
-            // A look-up may still go through it.
-            if let Ok(mut block) = Arc::try_unwrap(block)
-                && self.spare.len() < SPARE
-            {
-                block.clear();
-                self.spare.push(block);
-            }
-        }
-        match self.blocks.front_mut() {
-            Some(first) => _ = Arc::make_mut(first).drain(..left),
-            None => _ = self.open.drain(..left),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Any number of the oldest entries may go, with more arriving between: what is left is the rest, in order.
-    #[test]
-    fn what_is_sealed_leaves_memory_and_nothing_else_does() {
-        let entries = |range: std::ops::Range<u64>| {
-            range.map(|log| KeyEntry { hash: log % 7, log, stored_at: 0 }).collect::<Vec<_>>()
-        };
-        let mut recent = Recent::default();
-        let (mut first, mut next) = (0, 0);
-        for (pushed, dropped) in
-            [(10_000, 1), (1, BLOCK - 1), (9000, BLOCK), (0, 10_000), (5000, 0), (7000, 12_000)]
-        {
-            recent.extend(entries(next..next + pushed).into_iter());
-            next += pushed;
-            recent.saved = recent.len();
-            let dropped = dropped.min(recent.len());
-            recent.drop_oldest(dropped);
-            first += dropped as u64;
-            let mut left = Vec::new();
-            recent.since(0, &mut left);
-            assert_eq!(left, entries(first..next), "{dropped} of {next} dropped");
-            assert_eq!((recent.len(), recent.saved), (left.len(), left.len()));
-        }
-        assert!(!recent.spare.is_empty(), "blocks are used again");
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Messages that wait for their time: a view of the log like the queues. The shell of `pending`, which keeps them, and
-//! `hop`, which reads what a record says of them. Dispatch and replay apply records; the broker's timer, recalls and
+//! Messages that wait for their time: a view of the log like the queues. The shell of `pending`, which keeps them (in a
+//! `table`; `restore` puts it together from a checkpoint), and `hop`, which reads what a record says of them. Dispatch and replay apply records; the broker's timer, recalls and
 //! retention take slots in hand before they write what ends or replaces a waiting record.
 //! Invariants: what is in here follows from the log below the dispatched point; a hold is memory only, and a process
 //! that dies lets go of all: either the record that it wrote is in the log, and the slot is over, or it is not, and the
@@ -16,6 +16,8 @@ use stdx::Timestamp;
 
 pub(crate) mod hop;
 pub(crate) mod pending;
+pub(crate) mod restore;
+mod table;
 
 use hop::Hop;
 pub use pending::{Hold, Slot};
@@ -132,7 +134,7 @@ impl Timers {
         let mut next = Some(from);
         while let Some(from) = next {
             let found: Vec<Waiting> = {
-                let pending = self.pending.lock();
+                let mut pending = self.pending.lock();
                 let number = topic.map(|topic| pending.find_topic(topic));
                 if number == Some(None) {
                     return;

@@ -29,7 +29,7 @@ use crate::timer::Timers;
 mod error;
 mod halves;
 mod load;
-mod marks;
+pub(crate) mod marks;
 mod retain;
 mod save;
 mod usage;

@@ -24,7 +24,7 @@ use protocol::batch::BatchError;
 use protocol::body::TopicConfig;
 use protocol::kind::Kind;
 use protocol::names::{
-    ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TIMER_TOPIC, TopicName,
+    ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName,
 };
 use protocol::record::Message;
 use protocol::{caps, properties};
@@ -383,7 +383,7 @@ impl Broker {
 
     /// Decides everything about one message before it goes into the log.
     fn planned<'a>(
-        &self,
+        &'a self,
         input: &'a SendInput,
         topic: &'a Topic,
         config: &BrokerConfig,
@@ -482,7 +482,7 @@ impl Broker {
     }
 
     fn place<'a>(
-        &self,
+        &'a self,
         input: &SendInput,
         topic: &'a Topic,
         told: QueueId,
@@ -496,10 +496,7 @@ impl Broker {
                 (Cow::Owned(queue), false)
             }
             Route::Half => (Cow::Owned(self.store.queue(&TopicName::stored(HALF_TOPIC), QueueId(0))?), false),
-            Route::Timed(_) => {
-                let queue = self.store.queue(&TopicName::stored(TIMER_TOPIC), QueueId(0))?;
-                (Cow::Owned(queue), false)
-            }
+            Route::Timed(_) => (Cow::Borrowed(self.timer.queue(&self.store)?), false),
             Route::DeadLetters => {
                 let group = input.topic.retry_group().unwrap_or_default();
                 let (queue, is_new) = self.dead_letters(&group, now)?;

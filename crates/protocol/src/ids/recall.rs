@@ -51,17 +51,24 @@ impl RecallHandle {
     }
 }
 
+/// Each answer to a timed send has one: four digits at a time.
 fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let padded = chunk.iter().chain([&0; 3]).take(3);
-        let word = padded.fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-        for index in 0..4 {
-            let digit = DIGITS.get((word >> (18 - 6 * index) & 0x3F) as usize);
-            out.push(digit.filter(|_| index <= chunk.len()).map_or('=', |digit| char::from(*digit)));
+    let digits = |word: u32| [18, 12, 6, 0].map(|shift| DIGITS[(word >> shift & 0x3F) as usize]);
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    let (whole, rest) = bytes.as_chunks::<3>();
+    whole.iter().for_each(|&[a, b, c]| out.extend(digits(u32::from_be_bytes([0, a, b, c]))));
+    match *rest {
+        [a] => {
+            let [first, second, ..] = digits(u32::from_be_bytes([0, a, 0, 0]));
+            out.extend([first, second, b'=', b'=']);
         }
+        [a, b] => {
+            let [first, second, third, _] = digits(u32::from_be_bytes([0, a, b, 0]));
+            out.extend([first, second, third, b'=']);
+        }
+        _ => {}
     }
-    out
+    String::from_utf8(out).expect("digits are text")
 }
 
 fn unbase64(text: &str) -> Option<Vec<u8>> {

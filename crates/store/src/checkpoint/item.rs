@@ -25,6 +25,7 @@ const DROP_RUN: u8 = 7;
 const COMMIT: u8 = 8;
 const TIMER_TOPIC: u8 = 9;
 const TIMERS: u8 = 10;
+const MERGED_RUN: u8 = 11;
 
 /// Class byte of an extent that has no part.
 const HOLE: u64 = 0xFF;
@@ -46,6 +47,8 @@ pub(crate) enum Item<'a> {
     Run { id: u64 },
     /// A run that is gone.
     DropRun { id: u64 },
+    /// This run holds what those did, and takes their place.
+    MergedRun { id: u64, from: Vec<u64> },
     /// Topic `number` of the waiting messages is called so.
     TimerTopic { number: u32, topic: &'a str },
     /// Messages that wait for their time, or do not any more.
@@ -112,6 +115,11 @@ impl Item<'_> {
             }
             Item::Run { id } => put_tagged(out, RUN, *id),
             Item::DropRun { id } => put_tagged(out, DROP_RUN, *id),
+            Item::MergedRun { id, from } => {
+                put_tagged(out, MERGED_RUN, *id);
+                put(out, from.len() as u64);
+                from.iter().for_each(|id| put(out, *id));
+            }
             Item::TimerTopic { number, topic } => {
                 put_tagged(out, TIMER_TOPIC, u64::from(*number));
                 put_bytes(out, topic.as_bytes());
@@ -213,6 +221,10 @@ impl<'a> Items<'a> {
                 Item::TimerTopic { number, topic: str::from_utf8(self.slice()?).ok()? }
             }
             TIMERS => Item::Timers(self.timers()?),
+            MERGED_RUN => {
+                let (id, count) = (self.number()?, self.count(1)?);
+                Item::MergedRun { id, from: (0..count).map(|_| self.number()).collect::<Option<_>>()? }
+            }
             COMMIT => Item::Commit(Commit {
                 upto: LogOffset(self.number()?),
                 first: LogOffset(self.number()?),
@@ -372,6 +384,7 @@ mod tests {
             Item::Keys(vec![KeyEntry { hash: u64::MAX, log: 9, stored_at: -1 }]),
             Item::Run { id: 8 },
             Item::DropRun { id: 7 },
+            Item::MergedRun { id: 9, from: vec![3, 300] },
             Item::TimerTopic { number: 7, topic: "orders" },
             Item::Timers(vec![
                 Change { slot: Slot { due: Timestamp(i64::MAX), at: LogOffset(9) }, topic: Some(7) },
@@ -422,7 +435,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(frame in proptest::collection::vec(any::<u8>(), 0..100), tag in 0..11u8) {
+        fn never_panics(frame in proptest::collection::vec(any::<u8>(), 0..100), tag in 0..12u8) {
             let mut frame = frame;
             frame.insert(0, tag);
             let _ = Items::new(&frame).collect::<Result<Vec<_>, _>>();

@@ -3,7 +3,6 @@
 //! Written by the checkpoint, read one block at a time by look-ups, which open the file for that moment only, so
 //! that any number of runs costs no descriptor. Every block has its own checksum. Layout: `docs/format/keys.md`.
 
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ const ENTRY: usize = 20;
 const BLOCK_ENTRIES: usize = 256;
 const FENCE: usize = 12;
 /// More entries than a run ever has; a file that claims more is damaged.
-const COUNT_MAX: u32 = 1 << 26;
+pub(super) const COUNT_MAX: u32 = 1 << 28;
 /// A run is written in pieces of about so many bytes.
 const PIECE: usize = 256 << 10;
 
@@ -35,8 +34,9 @@ pub(crate) struct Run {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
+pub(super) struct Head {
     count: u32,
+    /// A whole second, so that runs can be merged without another cut.
     time_first: i64,
     time_last: i64,
     log_first: u64,
@@ -65,10 +65,24 @@ impl Run {
     ) -> Result<Run, ViewError> {
         entries.sort_unstable_by_key(|entry| (entry.hash, std::cmp::Reverse(entry.log), entry.stored_at));
         entries.dedup();
-        let head = Head::of(entries);
+        Run::write(dir, disk, id, Head::of(entries), entries.iter().map(|entry| Ok(*entry)))
+    }
+
+    /// Writes a run of entries in order.
+    pub(super) fn write(
+        dir: &Path,
+        disk: &Arc<dyn Disk>,
+        id: u64,
+        head: Head,
+        entries: impl Iterator<Item = Result<KeyEntry, ViewError>>,
+    ) -> Result<Run, ViewError> {
         let path = dir.join(name(id));
         let file = disk.open(&path, OpenMode::Replace).map_err(ViewError::disk("create", &path))?;
-        let fences = write(&*file, id, head, entries).map_err(ViewError::disk("write", &path))?;
+        let mut writer = Writer::new(&*file, &path, id, head)?;
+        for entry in entries {
+            writer.add(&entry?)?;
+        }
+        let fences = writer.finish()?;
         file.sync_data().map_err(ViewError::disk("sync", &path))?;
         Ok(Run { id, path, head, fences })
     }
@@ -100,6 +114,12 @@ impl Run {
     /// Entries in it.
     pub(crate) fn count(&self) -> u32 {
         self.head.count
+    }
+
+    /// Entries in it, if it can be merged with others: its times are cut at whole seconds. Those of early versions were
+    /// not, and go with the log.
+    pub(super) fn mergeable(&self) -> Option<u64> {
+        (self.head.time_first % 1000 == 0).then_some(u64::from(self.head.count))
     }
 
     /// Bytes on disk.
@@ -149,6 +169,23 @@ impl Run {
         Ok(ControlFlow::Continue(()))
     }
 
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Goes through all entries, in order, a block in memory at a time.
+    pub(super) fn entries(
+        &self,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<impl Iterator<Item = Result<KeyEntry, ViewError>> + '_, ViewError> {
+        let file = disk.open(&self.path, OpenMode::Read).map_err(ViewError::disk("open", &self.path))?;
+        let blocks = (0..self.fences.len()).map(move |block| self.block(&file, block));
+        Ok(blocks.flat_map(|block| match block {
+            Ok(entries) => Opened::Entries(entries.into_iter()),
+            Err(error) => Opened::Failed(Some(error)),
+        }))
+    }
+
     /// Visits every entry, for comparison.
     pub(crate) fn each(
         &self,
@@ -181,10 +218,21 @@ impl Head {
         let logs = || entries.iter().map(|entry| entry.log);
         Head {
             count: u32::try_from(entries.len()).expect("a run is sealed long before"),
-            time_first: times().min().unwrap_or(0),
+            time_first: whole_second(times().min().unwrap_or(0)),
             time_last: times().max().unwrap_or(0),
             log_first: logs().min().unwrap_or(0),
             log_last: logs().max().unwrap_or(0),
+        }
+    }
+
+    /// The head of what two runs hold together.
+    pub(super) fn and(self, other: Head) -> Head {
+        Head {
+            count: self.count.checked_add(other.count).expect("runs are merged while they are small"),
+            time_first: self.time_first.min(other.time_first),
+            time_last: self.time_last.max(other.time_last),
+            log_first: self.log_first.min(other.log_first),
+            log_last: self.log_last.max(other.log_last),
         }
     }
 
@@ -233,6 +281,10 @@ impl Head {
     }
 }
 
+fn whole_second(time: i64) -> i64 {
+    time.saturating_sub(time.rem_euclid(1000))
+}
+
 impl Fence {
     fn decode(bytes: &[u8]) -> Fence {
         let hash = u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"));
@@ -241,33 +293,98 @@ impl Fence {
     }
 }
 
-/// Writes all of a run, with little of it in memory at once.
-fn write(file: &dyn DiskFile, id: u64, head: Head, entries: &[KeyEntry]) -> io::Result<Vec<Fence>> {
-    let mut fences = Vec::with_capacity(head.blocks());
-    let mut tail = Vec::with_capacity(head.blocks() * FENCE + 4);
-    let mut piece = Vec::with_capacity(PIECE + BLOCK_ENTRIES * ENTRY);
-    let mut written = 0;
-    piece.extend(head.encode(id));
-    for block in entries.chunks(BLOCK_ENTRIES) {
-        if piece.len() >= PIECE {
-            file.write_at(&piece, written)?;
-            written += piece.len() as u64;
-            piece.clear();
+/// The entries of a block, or why they cannot be read.
+enum Opened {
+    Entries(std::vec::IntoIter<KeyEntry>),
+    Failed(Option<ViewError>),
+}
+
+impl Iterator for Opened {
+    type Item = Result<KeyEntry, ViewError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Opened::Entries(entries) => entries.next().map(Ok),
+            Opened::Failed(error) => error.take().map(Err),
         }
-        let start = piece.len();
-        for entry in block {
-            let seconds = entry.stored_at.saturating_sub(head.time_first) / 1000;
-            piece.extend(entry.hash.to_be_bytes());
-            piece.extend(entry.log.to_be_bytes());
-            piece.extend(u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
-        }
-        let crc = crc32fast::hash(&piece[start..]);
-        tail.extend(block[0].hash.to_be_bytes());
-        tail.extend(crc.to_be_bytes());
-        fences.push(Fence { hash: (block[0].hash >> 32) as u32, crc });
     }
-    tail.extend(crc32fast::hash(&tail).to_be_bytes());
-    piece.extend(tail);
-    file.write_at(&piece, written)?;
-    Ok(fences)
+}
+
+/// Writes all of a run, with little of it in memory at once.
+struct Writer<'a> {
+    file: &'a dyn DiskFile,
+    path: &'a Path,
+    time_first: i64,
+    fences: Vec<Fence>,
+    tail: Vec<u8>,
+    piece: Vec<u8>,
+    written: u64,
+    /// Where the open block begins in `piece`, its first hash, and how many entries it has.
+    block: (usize, u64, usize),
+    left: u32,
+}
+
+impl<'a> Writer<'a> {
+    fn new(file: &'a dyn DiskFile, path: &'a Path, id: u64, head: Head) -> Result<Writer<'a>, ViewError> {
+        let mut piece = Vec::with_capacity(PIECE + BLOCK_ENTRIES * ENTRY);
+        piece.extend(head.encode(id));
+        Ok(Writer {
+            file,
+            path,
+            time_first: head.time_first,
+            fences: Vec::with_capacity(head.blocks()),
+            tail: Vec::with_capacity(head.blocks() * FENCE + 4),
+            block: (piece.len(), 0, 0),
+            piece,
+            written: 0,
+            left: head.count,
+        })
+    }
+
+    fn add(&mut self, entry: &KeyEntry) -> Result<(), ViewError> {
+        self.left = self.left.checked_sub(1).expect("the head has counted the entries");
+        if self.block.2 == 0 {
+            if self.piece.len() >= PIECE {
+                self.flush()?;
+            }
+            self.block = (self.piece.len(), entry.hash, 0);
+        }
+        let seconds = entry.stored_at.saturating_sub(self.time_first) / 1000;
+        self.piece.extend(entry.hash.to_be_bytes());
+        self.piece.extend(entry.log.to_be_bytes());
+        self.piece.extend(u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
+        self.block.2 += 1;
+        if self.block.2 == BLOCK_ENTRIES {
+            self.close();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        let (start, hash, _) = self.block;
+        let crc = crc32fast::hash(&self.piece[start..]);
+        self.tail.extend(hash.to_be_bytes());
+        self.tail.extend(crc.to_be_bytes());
+        self.fences.push(Fence { hash: (hash >> 32) as u32, crc });
+        self.block.2 = 0;
+    }
+
+    fn flush(&mut self) -> Result<(), ViewError> {
+        self.file.write_at(&self.piece, self.written).map_err(ViewError::disk("write", self.path))?;
+        self.written += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<Fence>, ViewError> {
+        assert!(self.left == 0, "{} entries are missing from run {}", self.left, self.path.display());
+        if self.block.2 > 0 {
+            self.close();
+        }
+        let crc = crc32fast::hash(&self.tail);
+        self.tail.extend(crc.to_be_bytes());
+        self.piece.append(&mut self.tail);
+        self.flush()?;
+        Ok(self.fences)
+    }
 }

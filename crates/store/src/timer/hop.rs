@@ -5,11 +5,12 @@
 //! that ends or replaces a waiting one names where that one lies and when it was due.
 
 use protocol::names::{LogOffset, TIMER_TOPIC};
-use protocol::properties;
+use protocol::properties::{self, NAME_END};
 use protocol::record::Record;
 use stdx::Timestamp;
 
 use super::pending::Slot;
+use crate::views::marks::each_pair;
 
 /// What happened to a waiting message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +34,62 @@ pub fn origin(record: &Record<'_>) -> Option<LogOffset> {
     record.prepared().0.checked_sub(1).map(LogOffset)
 }
 
+/// What the properties of a record say of its time, found in one pass over them: it is done for every record that waits
+/// or is delivered, and to look for one name after the other cost more than all the rest of dispatch.
+#[derive(Default)]
+struct Said<'a> {
+    floor: Option<&'a str>,
+    exact: Option<&'a str>,
+    was: Option<&'a str>,
+    topic: Option<&'a str>,
+    is_end: bool,
+}
+
+impl<'a> Said<'a> {
+    fn of(record: &Record<'a>) -> Said<'a> {
+        let mut said = Said::default();
+        // The later one of a name counts.
+        each_pair(record.properties(), |pair| said.take(pair));
+        said
+    }
+
+    fn take(&mut self, pair: &'a [u8]) {
+        // Most names are others.
+        let (b'T' | b'R' | b'K', Some(len)) =
+            (pair.first().copied().unwrap_or(0), pair.iter().position(|byte| *byte == NAME_END as u8))
+        else {
+            return;
+        };
+        let (Ok(name), Ok(value)) = (str::from_utf8(&pair[..len]), str::from_utf8(&pair[len + 1..])) else {
+            return;
+        };
+        match name {
+            _ if value.is_empty() => {}
+            properties::TIMER_OUT_MS => self.floor = Some(value),
+            properties::TIMER_DELIVER_MS => self.exact = Some(value),
+            properties::TIMER_WAS_MS => self.was = Some(value),
+            properties::REAL_TOPIC => self.topic = Some(value),
+            properties::TIMER_DEL_UNIQKEY => self.is_end = true,
+            _ => {}
+        }
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        let number = |text: Option<&str>| text?.parse::<i64>().ok();
+        let floor = number(self.floor)?;
+        let latest = floor.saturating_add(PRECISION_MS);
+        let exact = number(self.exact).filter(|exact| *exact > floor && *exact <= latest);
+        let is_whole = floor % PRECISION_MS == 0;
+        Some(Timestamp(exact.unwrap_or(if is_whole { latest } else { floor.saturating_add(1) })))
+    }
+}
+
 /// When a record with a timer is due; `None` for records without one.
 ///
 /// `TIMER_OUT_MS` lies just below. Apache rounds it down to whole seconds, ours has the exact time beside it; where
 /// that is missing the whole second is waited for, as Apache does.
 pub fn due(record: &Record<'_>) -> Option<Timestamp> {
-    let number = |name| record.property(name).and_then(|text| text.parse::<i64>().ok());
-    let floor = number(properties::TIMER_OUT_MS)?;
-    let latest = floor.saturating_add(PRECISION_MS);
-    let exact = number(properties::TIMER_DELIVER_MS).filter(|exact| *exact > floor && *exact <= latest);
-    let is_whole = floor % PRECISION_MS == 0;
-    Some(Timestamp(exact.unwrap_or(if is_whole { latest } else { floor.saturating_add(1) })))
+    Said::of(record).due()
 }
 
 /// Reads what a record says.
@@ -53,14 +99,14 @@ pub(crate) fn of<'a>(record: &Record<'a>) -> Option<Hop<'a>> {
     if !is_timer && origin.is_none() {
         return None;
     }
-    let due = due(record)?;
-    let is_end = !is_timer || record.property(properties::TIMER_DEL_UNIQKEY).is_some();
-    if is_end {
+    let said = Said::of(record);
+    let due = said.due()?;
+    if !is_timer || said.is_end {
         return origin.map(|at| Hop::Over(Slot { due, at }));
     }
-    let was = record.property(properties::TIMER_WAS_MS).and_then(|text| text.parse().ok());
+    let was = said.was.and_then(|text| text.parse().ok());
     let instead = origin.map(|at| Slot { due: was.map_or(due, Timestamp), at });
-    Some(Hop::Waits { due, topic: record.property(properties::REAL_TOPIC)?, instead })
+    Some(Hop::Waits { due, topic: said.topic?, instead })
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@
 //! counted and saved like the others; the counts of the topics add up to the number of slots.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use protocol::names::LogOffset;
 use stdx::Timestamp;
+
+use super::table::Table;
 
 /// One waiting message: when it is due, and where its record lies. Ordered by both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +54,9 @@ pub(crate) struct Change {
     pub(crate) topic: Option<u32>,
 }
 
+/// Changes whose room is kept for those after the next checkpoint.
+const CHANGES_ROOM: usize = 1 << 20;
+
 /// A topic that messages wait for.
 #[derive(Debug)]
 struct Topic {
@@ -62,8 +68,10 @@ struct Topic {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// Nobody holds these. The number is that of their topic.
-    free: BTreeMap<Slot, u32>,
+    free: Table,
     held: BTreeMap<Slot, u32>,
+    /// No record from here on was ever said to wait.
+    fresh_from: u64,
     topics: Vec<Topic>,
     numbers: BTreeMap<Arc<str>, u32>,
     /// Since the last checkpoint, in order.
@@ -98,18 +106,20 @@ impl Pending {
     }
 
     fn insert(&mut self, slot: Slot, number: u32) -> bool {
-        if self.held.contains_key(&slot) {
+        // The log only grows: nearly every record is behind all others, and then need not be looked for.
+        if slot.at.0 < self.fresh_from && self.contains(slot) {
             return false;
         }
-        let is_new = self.free.insert(slot, number).is_none();
-        self.topics[number as usize].waiting += u64::from(is_new);
-        is_new
+        self.fresh_from = self.fresh_from.max(slot.at.0.saturating_add(1));
+        self.free.insert(slot, number);
+        self.topics[number as usize].waiting += 1;
+        true
     }
 
     fn take_out(&mut self, slot: Slot) -> Option<Was> {
         let (number, was) = match self.held.remove(&slot) {
             Some(number) => (number, Was::Held),
-            None => (self.free.remove(&slot)?, Was::Free),
+            None => (self.free.remove(slot)?, Was::Free),
         };
         self.topics[number as usize].waiting -= 1;
         Some(was)
@@ -128,20 +138,14 @@ impl Pending {
 
     /// Takes up to `max` slots in hand that are due at `now`, in due order.
     pub(crate) fn hold_due(&mut self, now: Timestamp, max: usize) -> Vec<Slot> {
-        let mut due = Vec::new();
-        while due.len() < max
-            && let Some(first) = self.free.first_entry().filter(|first| first.key().due <= now)
-        {
-            let (slot, number) = first.remove_entry();
-            self.held.insert(slot, number);
-            due.push(slot);
-        }
-        due
+        let due = self.free.take_due(now, max);
+        self.held.extend(due.iter().copied());
+        due.into_iter().map(|(slot, _)| slot).collect()
     }
 
     /// Takes one slot in hand.
     pub(crate) fn hold(&mut self, slot: Slot) -> Hold {
-        match self.free.remove(&slot) {
+        match self.free.remove(slot) {
             Some(number) => {
                 self.held.insert(slot, number);
                 Hold::Held
@@ -162,12 +166,12 @@ impl Pending {
 
     /// When the next one is due that nobody holds.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.free.first_key_value().map(|(slot, _)| slot.due)
+        self.free.first().map(|slot| slot.due)
     }
 
     /// Whether it waits, held or not.
     pub(crate) fn contains(&self, slot: Slot) -> bool {
-        self.free.contains_key(&slot) || self.held.contains_key(&slot)
+        self.held.contains_key(&slot) || self.free.contains(slot)
     }
 
     /// How many wait, held ones included.
@@ -197,37 +201,56 @@ impl Pending {
     }
 
     /// Up to `max` slots from `from` on for `topic`, or any; looks at `look` slots at most and says where it stopped.
-    pub(crate) fn page(&self, from: Slot, topic: Option<u32>, max: usize, look: usize) -> Page {
-        let (mut free, mut held) = (self.free.range(from..).peekable(), self.held.range(from..).peekable());
-        let both = std::iter::from_fn(|| match (free.peek(), held.peek()) {
-            (Some(one), Some(other)) if other.0 < one.0 => held.next(),
-            (None, _) => held.next(),
-            _ => free.next(),
-        });
-        let mut page = Page::default();
-        for (looked, (slot, number)) in both.enumerate() {
+    pub(crate) fn page(&mut self, from: Slot, topic: Option<u32>, max: usize, look: usize) -> Page {
+        let (mut page, mut looked) = (Page::default(), 0);
+        let mut see = |slot, number| {
             if page.found.len() == max || looked == look {
-                page.next = Some(*slot);
-                break;
+                page.next = Some(slot);
+                return ControlFlow::Break(());
             }
-            if topic.is_none_or(|topic| topic == *number) {
-                page.found.push((*slot, *number));
+            looked += 1;
+            if topic.is_none_or(|topic| topic == number) {
+                page.found.push((slot, number));
             }
+            ControlFlow::Continue(())
+        };
+        let mut held = self.held.range(from..).peekable();
+        let mut rest = ControlFlow::Continue(());
+        self.free.visit(from, |slot, number| {
+            while let Some((other, number)) = held.next_if(|(other, _)| **other < slot)
+                && rest.is_continue()
+            {
+                rest = see(*other, *number);
+            }
+            if rest.is_continue() {
+                rest = see(slot, number);
+            }
+            rest
+        });
+        if rest.is_continue() {
+            let _ = held.try_for_each(|(slot, number)| see(*slot, *number));
         }
         page
     }
 
     /// Up to `max` slots from `from` on that nobody holds, for a full checkpoint: [`Pending::take_changes`] ends it.
-    pub(crate) fn free_page(&self, from: Slot, max: usize) -> Page {
-        let mut free = self.free.range(from..);
-        let found = free.by_ref().take(max).map(|(slot, number)| (*slot, *number)).collect();
-        Page { found, next: free.next().map(|(slot, _)| *slot) }
+    pub(crate) fn free_page(&mut self, from: Slot, max: usize) -> Page {
+        let mut page = Page::default();
+        self.free.visit(from, |slot, number| {
+            if page.found.len() == max {
+                page.next = Some(slot);
+                return ControlFlow::Break(());
+            }
+            page.found.push((slot, number));
+            ControlFlow::Continue(())
+        });
+        page
     }
 
     /// Everything whose record lies below `end`, in the order of the log. Looks at all.
     pub(crate) fn below(&self, end: LogOffset) -> Vec<Slot> {
-        let all = self.free.keys().chain(self.held.keys());
-        let mut found: Vec<Slot> = all.filter(|slot| slot.at < end).copied().collect();
+        let all = self.free.all().map(|(slot, _)| slot).chain(self.held.keys().copied());
+        let mut found: Vec<Slot> = all.filter(|slot| slot.at < end).collect();
         found.sort_unstable_by_key(|slot| slot.at);
         found
     }
@@ -238,7 +261,9 @@ impl Pending {
         let fresh = self.topics.iter().enumerate().skip(self.saved_topics);
         let fresh = fresh.map(|(number, topic)| (number as u32, topic.name.clone())).collect();
         self.saved_topics = self.topics.len();
-        let mut changes = std::mem::take(&mut self.changes);
+        // The next changes will be about as many.
+        let room = Vec::with_capacity(self.changes.len().min(CHANGES_ROOM));
+        let mut changes = std::mem::replace(&mut self.changes, room);
         if full {
             changes
                 .extend(self.held.iter().map(|(slot, number)| Change { slot: *slot, topic: Some(*number) }));
@@ -257,42 +282,32 @@ impl Pending {
         self.changes.len()
     }
 
-    /// Puts together what a checkpoint holds: topics by number, and slots, where a later change of one wins.
-    pub(crate) fn restore(topics: Vec<Arc<str>>, changes: Vec<Change>) -> Result<Pending, &'static str> {
+    /// What a checkpoint held: topics by number, and slots that nobody holds.
+    pub(super) fn restored(names: Vec<Arc<str>>, free: Table) -> Result<Pending, &'static str> {
         let mut pending = Pending::default();
-        for name in topics {
+        for name in names {
             let before = pending.topics.len();
             pending.number_of(&name);
             if pending.topics.len() == before {
                 return Err("a topic has two numbers");
             }
         }
+        for (slot, number) in free.all() {
+            let Some(topic) = pending.topics.get_mut(number as usize) else {
+                return Err("a slot waits for a topic that has no name");
+            };
+            topic.waiting += 1;
+            pending.fresh_from = pending.fresh_from.max(slot.at.0.saturating_add(1));
+        }
         pending.saved_topics = pending.topics.len();
-        let known = pending.topics.len() as u32;
-        if changes.iter().any(|change| change.topic.is_some_and(|topic| topic >= known)) {
-            return Err("a slot waits for a topic that has no name");
-        }
-        // A full checkpoint is in order, and much the largest part: it is taken over as a whole.
-        let is_run = |pair: &[Change]| pair[1].topic.is_some() && pair[0].slot < pair[1].slot;
-        let run = 1 + changes.windows(2).take_while(|pair| is_run(pair)).count();
-        let run = if changes.first().is_some_and(|change| change.topic.is_some()) { run } else { 0 };
-        let number = |change: &Change| change.topic.expect("the run has topics only");
-        pending.free = changes[..run].iter().map(|change| (change.slot, number(change))).collect();
-        for change in &changes[..run] {
-            pending.topics[number(change) as usize].waiting += 1;
-        }
-        for change in &changes[run..] {
-            match change.topic {
-                Some(number) => _ = pending.insert(change.slot, number),
-                None => _ = pending.take_out(change.slot),
-            }
-        }
+        pending.free = free;
         Ok(pending)
     }
 
     /// Asserts the invariants. Looks at all.
     pub(crate) fn check(&self) {
-        let both = self.held.keys().find(|slot| self.free.contains_key(slot));
+        self.free.check();
+        let both = self.held.keys().find(|slot| self.free.contains(**slot));
         assert!(both.is_none(), "{both:?} is held and free");
         let waiting: u64 = self.topics.iter().map(|topic| topic.waiting).sum();
         assert!(waiting == self.len() as u64, "{waiting} wait by topic, {} in all", self.len());
@@ -303,6 +318,7 @@ impl Pending {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::restore::{Restore, in_order};
     use super::*;
 
     fn slot(due: i64, at: u64) -> Slot {
@@ -351,9 +367,19 @@ mod tests {
     #[test]
     fn a_checkpoint_that_contradicts_itself_is_refused() {
         let waits = |topic| vec![Change { slot: slot(1, 1), topic: Some(topic) }];
-        assert!(Pending::restore(vec!["a".into()], waits(0)).is_ok());
-        assert!(Pending::restore(vec!["a".into()], waits(1)).is_err());
-        assert!(Pending::restore(vec!["a".into(), "a".into()], waits(0)).is_err());
+        let restore = |names: &[&str], changes| restore(names, changes).map(drop);
+        assert_eq!(restore(&["a"], waits(0)), Ok(()));
+        assert!(restore(&["a"], waits(1)).is_err());
+        assert!(restore(&["a", "a"], waits(0)).is_err());
+    }
+
+    fn restore(names: &[impl AsRef<str>], changes: Vec<Change>) -> Result<Pending, String> {
+        let mut restore = Restore::default();
+        for (number, name) in names.iter().enumerate() {
+            restore.topic(number, name.as_ref())?;
+        }
+        restore.take(changes);
+        restore.finish()
     }
 
     /// One thing that happens.
@@ -449,11 +475,11 @@ mod tests {
                         for (number, name) in fresh {
                             if names.len() == number as usize { names.push(name) }
                         }
-                        saved.extend(changes);
-                        let restored = Pending::restore(names.clone(), saved.clone()).expect("it is sound");
+                        saved.extend(in_order(changes));
+                        let mut restored = restore(&names, saved.clone()).expect("it is sound");
                         restored.check();
-                        let all = |pending: &Pending| pending.page(slot(i64::MIN, 0), None, 1000, 1000);
-                        prop_assert_eq!(all(&restored), all(&pending));
+                        let all = |pending: &mut Pending| pending.page(slot(i64::MIN, 0), None, 1000, 1000);
+                        prop_assert_eq!(all(&mut restored), all(&mut pending));
                         prop_assert_eq!(restored.topics(), pending.topics());
                     }
                 }

@@ -22,7 +22,8 @@ use crate::keys::{KeyEntry, Keys, run};
 use crate::queue::QueueRef;
 use crate::queues::Queues;
 use crate::timer::Timers;
-use crate::timer::pending::{Change, Pending};
+use crate::timer::pending::Pending;
+use crate::timer::restore::Restore;
 
 /// How the views came up.
 #[derive(Debug, Default)]
@@ -106,8 +107,7 @@ impl Views {
             arena: Arena::open(&config.dir, disk, config.arena, 0)?,
             keys: Keys::new(&config.dir, disk),
             facts: Facts::default(),
-            timer_topics: Vec::new(),
-            timers: Vec::new(),
+            timers: Restore::default(),
             pending: Pending::default(),
             slots: HashMap::default(),
             withheld: Vec::new(),
@@ -148,9 +148,7 @@ struct Loader {
     arena: Arena,
     keys: Keys,
     facts: Facts,
-    timer_topics: Vec<Arc<str>>,
-    /// Slots of the full checkpoint, then changes.
-    timers: Vec<Change>,
+    timers: Restore,
     pending: Pending,
     slots: HashMap<u64, QueueRef, Seeded>,
     /// Parts that frames behind the full checkpoint gave up; the full one still names them.
@@ -175,8 +173,7 @@ impl Loader {
             arena: Arena::open(&config.dir, disk, found.shape, 0)?,
             keys: Keys::new(&config.dir, disk),
             facts: Facts::default(),
-            timer_topics: Vec::new(),
-            timers: Vec::new(),
+            timers: Restore::default(),
             pending: Pending::default(),
             slots: HashMap::default(),
             withheld: Vec::new(),
@@ -244,24 +241,21 @@ impl Loader {
                 self.entries.clear();
                 self.runs.push(id);
             }
+            Item::MergedRun { id, from } => self.take_merged_run(id, &from)?,
             Item::DropRun { id } => self.runs.retain(|&run| run != id),
-            Item::TimerTopic { number, topic } => self.take_timer_topic(number as usize, topic)?,
-            Item::Timers(changes) => self.timers.extend(changes),
+            Item::TimerTopic { number, topic } => self.timers.topic(number as usize, topic)?,
+            Item::Timers(changes) => self.timers.take(changes),
             Item::Commit(_) => {}
         }
         Ok(())
     }
 
-    /// What changed while a full checkpoint was written names topics again.
-    fn take_timer_topic(&mut self, number: usize, topic: &str) -> Result<(), String> {
-        match self.timer_topics.get(number) {
-            Some(known) if **known == *topic => Ok(()),
-            None if number == self.timer_topics.len() => {
-                self.timer_topics.push(topic.into());
-                Ok(())
-            }
-            _ => Err(format!("topic {number} of the timers is named out of order")),
-        }
+    /// A run takes the place of those it was made of.
+    fn take_merged_run(&mut self, id: u64, from: &[u64]) -> Result<(), String> {
+        let at = self.runs.windows(from.len().max(1)).position(|runs| runs == from);
+        let at = at.ok_or(format!("run {id} stands for runs that are not known"))?;
+        self.runs.splice(at..at + from.len(), [id]);
+        Ok(())
     }
 
     /// Checks what was read as a whole, and opens what it names.
@@ -276,10 +270,8 @@ impl Loader {
         self.arena.set_used(used, std::mem::take(&mut self.withheld))?;
         self.keys.restore(&self.runs, std::mem::take(&mut self.entries))?;
         self.facts.applied(self.commit.upto);
-        let (topics, changes) = (std::mem::take(&mut self.timer_topics), std::mem::take(&mut self.timers));
-        let pending = Pending::restore(topics, changes)
-            .map_err(|what| ViewError::damaged(&found.path(), what.to_owned()))?;
-        self.pending = pending;
+        let timers = std::mem::take(&mut self.timers);
+        self.pending = timers.finish().map_err(|what| ViewError::damaged(&found.path(), what))?;
         Ok(())
     }
 

@@ -21,12 +21,7 @@ pub(crate) struct Marks<'a> {
 impl<'a> Marks<'a> {
     pub(crate) fn of(properties: &'a [u8]) -> Marks<'a> {
         let mut marks = Marks::default();
-        let mut start = 0;
-        each_end(properties, |end| {
-            marks.take(&properties[start..end]);
-            start = end + 1;
-        });
-        marks.take(properties.get(start..).unwrap_or_default());
+        each_pair(properties, |pair| marks.take(pair));
         marks
     }
 
@@ -77,6 +72,16 @@ impl<'a> Marks<'a> {
     pub(crate) fn has_keys(&self) -> bool {
         !self.unique.is_empty() || !self.keys.is_empty()
     }
+}
+
+/// Visits the pairs of name and value.
+pub(crate) fn each_pair<'a>(properties: &'a [u8], mut visit: impl FnMut(&'a [u8])) {
+    let mut start = 0;
+    each_end(properties, |end| {
+        visit(&properties[start..end]);
+        start = end + 1;
+    });
+    visit(properties.get(start..).unwrap_or_default());
 }
 
 /// Visits where values end, eight bytes at a time: this runs for every message stored.

@@ -16,6 +16,7 @@ use crate::keys::{KeyEntry, run};
 use crate::queue::{Queue, QueueRef};
 use crate::timer::Slot;
 use crate::timer::pending::Change;
+use crate::timer::restore::in_order;
 
 /// The state of saving.
 pub(super) struct Saver {
@@ -29,6 +30,10 @@ pub(super) struct Saver {
     pub(super) saved: LogOffset,
     /// Runs taken out of use whose files the lasting checkpoint may still name.
     pub(super) dropped_runs: Vec<u64>,
+    /// Runs that stand for others, which no checkpoint names so far.
+    merged_runs: Vec<(u64, Vec<u64>)>,
+    /// A run cannot be read: look-ups say so, and nothing is merged until the next start.
+    keeps_runs: bool,
     /// Arena files whose names are lasting.
     synced_files: usize,
     pending: Option<Pending>,
@@ -41,6 +46,8 @@ struct Pending {
     /// The file to begin with it; otherwise it continues the current one.
     begins: Option<CheckpointFile>,
     sealed: Option<(u64, Vec<KeyEntry>)>,
+    /// What changed among the messages that wait.
+    timers: Vec<Change>,
     dropped_runs: usize,
     /// Parts of the arena that the checkpoint does not name any more.
     withheld: usize,
@@ -57,6 +64,8 @@ impl Saver {
             next_run: commit.next_run,
             saved: commit.upto,
             dropped_runs: Vec::new(),
+            merged_runs: Vec::new(),
+            keeps_runs: false,
             synced_files: commit.arena_files as usize,
             pending: None,
         }
@@ -96,13 +105,40 @@ impl Views {
     /// from one thread, and before a close when all is durable. After an error of a full disk it may be called again.
     pub(crate) fn checkpoint(&self, durable: LogOffset) -> Result<LogOffset, ViewError> {
         let mut saver = self.saver.lock();
-        let outcome = self.arena.prepare().and_then(|()| self.save(&mut saver, durable));
+        let prepared = self.arena.prepare().and_then(|()| self.merge_runs(&mut saver));
+        let outcome = prepared.and_then(|()| self.save(&mut saver, durable));
         if outcome.is_err() {
             saver.file = None;
             saver.pending = None;
             CheckpointFile::abandon(&self.config.dir, &self.disk, saver.next_generation - 1);
         }
         outcome.map(|()| saver.saved)
+    }
+
+    /// Keeps the runs of the key index few. Without room on the disk they stay as they are.
+    fn merge_runs(&self, saver: &mut Saver) -> Result<(), ViewError> {
+        let id = saver.next_run;
+        if saver.keeps_runs {
+            return Ok(());
+        }
+        let gone = match self.keys.merge(id, self.config.run_entries) {
+            Ok(Some(gone)) => gone,
+            Ok(None) => return Ok(()),
+            Err(ViewError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                return self.remove_file(&run::name(id));
+            }
+            Err(error @ ViewError::Damaged { .. }) => {
+                tracing::error!(%error, "the runs of the key index are not merged");
+                saver.keeps_runs = true;
+                return self.remove_file(&run::name(id));
+            }
+            Err(error) => return Err(error),
+        };
+        saver.next_run += 1;
+        self.disk.sync_dir(&self.config.dir).map_err(ViewError::disk("sync", &self.config.dir))?;
+        saver.dropped_runs.extend(&gone);
+        saver.merged_runs.push((id, gone));
+        Ok(())
     }
 
     fn save(&self, saver: &mut Saver, durable: LogOffset) -> Result<(), ViewError> {
@@ -148,7 +184,8 @@ impl Views {
         for fact in self.facts.images() {
             frames.push(&Item::Fact(fact));
         }
-        self.take_timers(begins.is_some(), &mut frames);
+        let (topics, timers) = self.timers.with(|pending| pending.take_changes(begins.is_some()));
+        push_topics(&topics, &mut frames);
         let sealed = self.take_keys(saver, begins.is_some(), &mut frames);
         let arena_files = self.arena.usage().files;
         let commit = Commit {
@@ -164,6 +201,7 @@ impl Views {
             frames: frames.finish(),
             begins,
             sealed,
+            timers,
             dropped_runs: saver.dropped_runs.len(),
             withheld: self.arena.withheld(),
             arena_files,
@@ -182,16 +220,12 @@ impl Views {
         applied.dirty.reserve(dirty.len().min(1 << 16));
     }
 
-    fn take_timers(&self, full: bool, frames: &mut Frames) {
-        let (topics, changes) = self.timers.with(|pending| pending.take_changes(full));
-        push_topics(&topics, frames);
-        changes.chunks(TIMERS_EACH).for_each(|changes| frames.push(&Item::Timers(changes.to_vec())));
-    }
-
     fn take_keys(&self, saver: &mut Saver, full: bool, frames: &mut Frames) -> Option<(u64, Vec<KeyEntry>)> {
+        let merged = std::mem::take(&mut saver.merged_runs);
         if full {
             self.keys.runs().iter().for_each(|run| frames.push(&Item::Run { id: run.id }));
         } else {
+            merged.into_iter().for_each(|(id, from)| frames.push(&Item::MergedRun { id, from }));
             saver.dropped_runs.iter().for_each(|&id| frames.push(&Item::DropRun { id }));
         }
         let image = self.keys.image(full, self.config.run_entries);
@@ -301,6 +335,7 @@ impl Views {
         };
         let (last, others) = pending.frames.split_last().expect("frames end with the commit");
         others.iter().try_for_each(|frame| file.add(frame))?;
+        write_changes(&mut file, pending.timers)?;
         file.commit(last)?;
         saver.saved = pending.commit.upto;
         if let Some((run, count)) = sealed {
@@ -333,6 +368,13 @@ impl Views {
 
 /// Slots that are written together.
 const TIMERS_EACH: usize = 4096;
+
+/// In due order, as which they are the smallest and the soonest taken over.
+fn write_changes(file: &mut CheckpointFile, changes: Vec<Change>) -> Result<(), ViewError> {
+    let mut frames = Frames::default();
+    in_order(changes).chunks(TIMERS_EACH).for_each(|changes| frames.push(&Item::Timers(changes.to_vec())));
+    frames.finish().iter().filter(|frame| !frame.is_empty()).try_for_each(|frame| file.add(frame))
+}
 
 fn push_topics(topics: &[(u32, Arc<str>)], frames: &mut Frames) {
     for (number, topic) in topics {

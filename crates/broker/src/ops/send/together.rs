@@ -82,7 +82,7 @@ impl Broker {
     }
 
     fn planned_at<'a>(
-        &self,
+        &'a self,
         input: &'a SendInput,
         found: &'a Result<Found, SendRefused>,
         config: &BrokerConfig,
