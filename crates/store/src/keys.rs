@@ -5,7 +5,7 @@
 //! Invariants: an entry is in memory or in exactly one run, and leaves memory only once its run is in a lasting
 //! checkpoint; look-ups go from the newest entry to the oldest.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -159,17 +159,20 @@ impl Keys {
         runs.push(Arc::new(run));
     }
 
-    /// Makes one run of many small ones that lie one behind the other, if there are so many: a look-up reads from each
-    /// run. Look-ups use it at once; returns its number, `id`, and those it stands for. `unit` is what a small run has.
-    pub(crate) fn merge(&self, id: u64, unit: usize) -> Result<Option<Vec<u64>>, ViewError> {
-        let runs = self.runs();
-        let counts: Vec<Option<u64>> = runs.iter().map(|run| run.mergeable()).collect();
-        let Some(range) = merge::choose(&counts, unit as u64) else { return Ok(None) };
-        let merged = merge::merge(&self.dir, &self.disk, id, &runs[range.clone()])?;
-        let gone = runs[range.clone()].iter().map(|run| run.id).collect();
-        // Nobody else adds or takes away runs meanwhile: checkpoints and retention take turns.
+    /// Runs that lie one behind the other and are to become one: a look-up reads from each run. `unit` is what a small
+    /// run has.
+    pub(crate) fn mergeable(&self, unit: usize) -> Option<Range<usize>> {
+        let counts: Vec<Option<u64>> = self.runs.read().iter().map(|run| run.mergeable()).collect();
+        merge::choose(&counts, unit as u64)
+    }
+
+    /// Makes them one run, `id`, which look-ups use at once; returns the numbers of those it stands for. Nobody else adds
+    /// or takes away runs meanwhile: checkpoints and retention take turns.
+    pub(crate) fn merge(&self, id: u64, range: Range<usize>) -> Result<Vec<u64>, ViewError> {
+        let runs = self.runs()[range.clone()].to_vec();
+        let merged = merge::merge(&self.dir, &self.disk, id, &runs)?;
         self.runs.write().splice(range, [Arc::new(merged)]);
-        Ok(Some(gone))
+        Ok(runs.iter().map(|run| run.id).collect())
     }
 
     /// Takes out the runs that point below `first` only, and returns their numbers.

@@ -34,12 +34,7 @@ pub(super) fn choose(counts: &[Option<u64>], unit: u64) -> Option<Range<usize>> 
 }
 
 /// Writes the run that holds what `runs` hold. It is lasting once its directory is synced.
-pub(super) fn merge(
-    dir: &Path,
-    disk: &Arc<dyn Disk>,
-    id: u64,
-    runs: &[Arc<Run>],
-) -> Result<Run, ViewError> {
+pub(super) fn merge(dir: &Path, disk: &Arc<dyn Disk>, id: u64, runs: &[Arc<Run>]) -> Result<Run, ViewError> {
     let heads = runs.iter().map(|run| run.head());
     let head = heads.reduce(Head::and).expect("something is merged");
     let mut sources = runs.iter().map(|run| run.entries(disk)).collect::<Result<Vec<_>, _>>()?;

@@ -141,10 +141,8 @@ mod tests {
     fn a_sieve_hides_nothing_and_spares_nearly_all() {
         let mut rng = stdx::Rng::new(3);
         let hashes: Vec<u64> = (0..BLOCK).map(|_| rng.next()).collect();
-        let block = Block {
-            entries: entries(0..BLOCK as u64, |log| hashes[log as usize]),
-            sieve: OnceLock::new(),
-        };
+        let block =
+            Block { entries: entries(0..BLOCK as u64, |log| hashes[log as usize]), sieve: OnceLock::new() };
         for (log, hash) in hashes.iter().enumerate() {
             assert_eq!(block.find(*hash).map(|entry| entry.log).collect::<Vec<_>>(), [log as u64]);
         }

@@ -74,6 +74,10 @@ pub(crate) fn first_byte(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<
             return Ok(Some(start + pos as u64));
         }
         at = start + bytes.len() as u64;
+        // Room that was taken and never written is no data, but counts as such once it is in the system's memory, where
+        // reading ahead puts the next part of it each time: a whole segment would be read to its end. The page that was
+        // read in part goes too.
+        let _ = file.uncache(start, to - start);
     }
     Ok(None)
 }
@@ -96,4 +100,35 @@ pub(crate) fn erase(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<u64> 
         file.sync_data()?;
     }
     Ok(erased)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, FileDisk, OpenMode};
+
+    /// Bytes that this thread has read from files.
+    fn read_so_far() -> Option<u64> {
+        let io = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+        io.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
+    }
+
+    #[test]
+    fn room_that_was_never_written_is_not_read() {
+        const ROOM: u64 = 128 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let file = FileDisk.open(&dir.path().join("segment"), OpenMode::Create).unwrap();
+        file.allocate(ROOM).unwrap();
+        file.write_at(&vec![7; 3_000_000], 0).unwrap();
+        let before = read_so_far();
+        assert_eq!(first_byte(&*file, 2_999_999, ROOM).unwrap(), Some(2_999_999));
+        assert_eq!(first_byte(&*file, 3_000_000, ROOM).unwrap(), None);
+        assert_eq!(erase(&*file, 3_000_000, ROOM).unwrap(), 0);
+        if let (Some(before), Some(after)) = (before, read_so_far()) {
+            let read = after - before;
+            assert!(read < ROOM / 8, "{read} bytes were read to find nothing in {ROOM}");
+        }
+        file.write_at(b"x", ROOM - 5).unwrap();
+        assert_eq!(first_byte(&*file, 3_000_000, ROOM).unwrap(), Some(ROOM - 5));
+    }
 }

@@ -104,8 +104,9 @@ impl Views {
     /// writes it in a later call. Answers up to where the lasting checkpoint reaches. To be called every few seconds,
     /// from one thread, and before a close when all is durable. After an error of a full disk it may be called again.
     pub(crate) fn checkpoint(&self, durable: LogOffset) -> Result<LogOffset, ViewError> {
+        let merged = self.merge_runs();
         let mut saver = self.saver.lock();
-        let prepared = self.arena.prepare().and_then(|()| self.merge_runs(&mut saver));
+        let prepared = merged.and_then(|()| self.arena.prepare());
         let outcome = prepared.and_then(|()| self.save(&mut saver, durable));
         if outcome.is_err() {
             saver.file = None;
@@ -115,30 +116,36 @@ impl Views {
         outcome.map(|()| saver.saved)
     }
 
-    /// Keeps the runs of the key index few. Without room on the disk they stay as they are.
-    fn merge_runs(&self, saver: &mut Saver) -> Result<(), ViewError> {
-        let id = saver.next_run;
-        if saver.keeps_runs {
-            return Ok(());
-        }
-        let gone = match self.keys.merge(id, self.config.run_entries) {
-            Ok(Some(gone)) => gone,
-            Ok(None) => return Ok(()),
+    /// Keeps the runs of the key index few. Without room on the disk they stay as they are. It may take seconds, in
+    /// which whoever wants to know what the views take is not held up.
+    fn merge_runs(&self) -> Result<(), ViewError> {
+        let Some(range) = self.keys.mergeable(self.config.run_entries) else { return Ok(()) };
+        let id = {
+            let mut saver = self.saver.lock();
+            if saver.keeps_runs {
+                return Ok(());
+            }
+            saver.next_run += 1;
+            saver.next_run - 1
+        };
+        match self.keys.merge(id, range) {
+            Ok(gone) => {
+                self.disk.sync_dir(&self.config.dir).map_err(ViewError::disk("sync", &self.config.dir))?;
+                let mut saver = self.saver.lock();
+                saver.dropped_runs.extend(&gone);
+                saver.merged_runs.push((id, gone));
+                Ok(())
+            }
             Err(ViewError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
-                return self.remove_file(&run::name(id));
+                self.remove_file(&run::name(id))
             }
             Err(error @ ViewError::Damaged { .. }) => {
                 tracing::error!(%error, "the runs of the key index are not merged");
-                saver.keeps_runs = true;
-                return self.remove_file(&run::name(id));
+                self.saver.lock().keeps_runs = true;
+                self.remove_file(&run::name(id))
             }
-            Err(error) => return Err(error),
-        };
-        saver.next_run += 1;
-        self.disk.sync_dir(&self.config.dir).map_err(ViewError::disk("sync", &self.config.dir))?;
-        saver.dropped_runs.extend(&gone);
-        saver.merged_runs.push((id, gone));
-        Ok(())
+            Err(error) => Err(error),
+        }
     }
 
     fn save(&self, saver: &mut Saver, durable: LogOffset) -> Result<(), ViewError> {
