@@ -53,7 +53,8 @@ impl RecallHandle {
 
 /// Each answer to a timed send has one: four digits at a time.
 fn base64(bytes: &[u8]) -> String {
-    let digits = |word: u32| [18, 12, 6, 0].map(|shift| DIGITS[(word >> shift & 0x3F) as usize]);
+    let digit = |at: u32| DIGITS.get((at & 0x3F) as usize).copied().unwrap_or(b'=');
+    let digits = |word: u32| [18, 12, 6, 0].map(|shift| digit(word >> shift));
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     let (whole, rest) = bytes.as_chunks::<3>();
     whole.iter().for_each(|&[a, b, c]| out.extend(digits(u32::from_be_bytes([0, a, b, c]))));

@@ -89,7 +89,7 @@ mod tests {
         for id in 0..12u64 {
             let mut entries: Vec<KeyEntry> = (0..700)
                 .map(|at| KeyEntry {
-                    hash: rng.next() % 900 << 40,
+                    hash: (rng.next() % 900) << 40,
                     log: id * 1000 + at,
                     stored_at: (1_000_000 + id * 7_300 + at) as i64,
                 })
