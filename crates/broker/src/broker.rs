@@ -88,6 +88,7 @@ impl Broker {
         if !problems.is_empty() {
             return Err(OpenRefused { problems });
         }
+        store.set_light(puts_light(&config));
         let identity = &config.identity;
         let host = identity.advertised.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
         Ok(Arc::new(Broker {
@@ -135,6 +136,7 @@ impl Broker {
         // Whoever is rung for by the topics reads the new settings.
         self.config.store(config.clone());
         self.topics.follow(&config);
+        self.store.set_light(puts_light(&config));
         Ok(())
     }
 
@@ -198,4 +200,9 @@ impl Broker {
         }
         while self.dispatch_step(self.clock.now()) == Wake::Now {}
     }
+}
+
+/// Messages go to the light queues that they list.
+fn puts_light(config: &BrokerConfig) -> bool {
+    config.creation.light_queues && config.creation.light_dispatch
 }

@@ -41,6 +41,12 @@ config! {
         auto_create_groups: bool = true, "autoCreateSubscriptionGroup", live;
         /// Groups of servers and tools are created even when others are not.
         auto_create_system_groups: bool = true, "enableCreateSysGroup", live;
+        /// Names that begin with `%LMQ%` are light queues: they can be read, and groups called so can read, without being made.
+        light_queues: bool = true, "enableLmq", live;
+        /// A message is put into the light queues that its property `INNER_MULTI_DISPATCH` lists.
+        light_dispatch: bool = true, "enableMultiDispatch", live;
+        /// The most light queues; a message for one more is refused.
+        light_queues_max: usize = 1_000_000, "maxLmqConsumeQueueNum", live;
         /// Queues of the template that new topics are made from.
         topic_queues: u32 = 8, "defaultTopicQueueNums", restart, Range::Between(1, 65_535);
         /// Topics may be set to take messages of every kind (`message.type=MIXED`).

@@ -238,7 +238,8 @@ fn destination(record: &Record<'_>, store: &Store, topics: &Topics) -> Option<(Q
     let wanted: u32 = record.property(properties::REAL_QID)?.parse().ok()?;
     let queue = topic.queue(topic.still_read(QueueId(wanted)), store).ok()?;
     let mut out = properties::PropertiesOut::default();
-    let kept = record.each_property().filter(|(name, _)| *name != properties::DELAY);
+    let is_stale = |name| [properties::DELAY, properties::INNER_MULTI_QUEUE_OFFSET].contains(&name);
+    let kept = record.each_property().filter(|(name, _)| !is_stale(name));
     kept.for_each(|(name, value)| out.push(name, value));
     Some((queue, out.as_str().to_owned()))
 }
@@ -254,5 +255,5 @@ fn deliver(due: &[Due], store: &Store) -> Result<Option<LogOffset>, DeliverError
     if drafts.is_empty() {
         return Ok(None);
     }
-    Ok(Some(store.append(&drafts)?.end))
+    Ok(Some(store.append_light(&drafts)?.end))
 }

@@ -89,9 +89,9 @@ impl Groups {
         }
     }
 
-    /// Looks a group up.
+    /// Looks a group up. Every group called like a light queue is there, as it comes.
     pub fn get(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
-        self.table.read().get(group).cloned()
+        self.table.read().get(group).cloned().or_else(|| light(group))
     }
 
     /// Returns a group, made when it is unknown and may come into being by itself.
@@ -190,6 +190,13 @@ impl Groups {
         self.table.write().insert(config.group_name.clone(), config.clone());
         Ok(config)
     }
+}
+
+/// A group that reads light queues: its settings are the usual ones and are kept nowhere.
+fn light(group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+    let group_name = Group::stored(group.to_owned());
+    let is_one = group_name.is_light() && group_name.check().is_ok();
+    is_one.then(|| Arc::new(SubscriptionGroupConfig { group_name, ..Default::default() }))
 }
 
 fn version_fact(version: &DataVersion) -> FactChange {

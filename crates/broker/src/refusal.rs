@@ -15,7 +15,7 @@ use crate::ops::pull::PullRefused;
 use crate::ops::query::QueryRefused;
 use crate::ops::recall::RecallRefused;
 use crate::ops::reply::ReplyRefused;
-use crate::ops::send::SendRefused;
+use crate::ops::send::{LightRefused, SendRefused};
 use crate::ops::send_back::SendBackRefused;
 use crate::topics::TopicRefused;
 
@@ -47,6 +47,10 @@ impl From<SendRefused> for Refusal {
             | SendRefused::TimerDelete => ResponseCode::MESSAGE_ILLEGAL,
             SendRefused::Half { .. } => ResponseCode::NO_PERMISSION,
             SendRefused::TooManyOpen { .. } => ResponseCode::SYSTEM_BUSY,
+            SendRefused::Light(LightRefused::Name { .. } | LightRefused::Many { .. }) => {
+                ResponseCode::MESSAGE_ILLEGAL
+            }
+            SendRefused::Light(LightRefused::Full(_)) => ResponseCode::SYSTEM_ERROR,
         };
         Refusal::new(code, refused.to_string())
     }

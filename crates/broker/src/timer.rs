@@ -203,7 +203,8 @@ pub(crate) fn timer_queue(store: &Store) -> Result<QueueRef, AppendError> {
 /// What a message says once it is delivered: what it said, with where it was to go, as consumers of Apache's see it; and when it was taken and let go.
 fn delivered(record: &Record<'_>, now: Timestamp) -> String {
     let mut out = properties::PropertiesOut::default();
-    let kept = record.each_property().filter(|(name, _)| *name != properties::TIMER_WAS_MS);
+    let is_stale = |name| [properties::TIMER_WAS_MS, properties::INNER_MULTI_QUEUE_OFFSET].contains(&name);
+    let kept = record.each_property().filter(|(name, _)| !is_stale(name));
     kept.for_each(|(name, value)| out.push(name, value));
     // Nice to know, but no reason for a message to become too large.
     if out.as_str().len() + 80 <= caps::MAX_PROPERTIES {
@@ -234,7 +235,7 @@ fn append(due: &[Due], store: &Store) -> Result<(), AppendError> {
     for (Due { slot, queue, properties, .. }, record) in due.iter().zip(&records) {
         drafts.push(Draft { queue, message: follower(record, slot.at, queue, properties) });
     }
-    if drafts.is_empty() { Ok(()) } else { store.append(&drafts).map(drop) }
+    if drafts.is_empty() { Ok(()) } else { store.append_light(&drafts).map(drop) }
 }
 
 /// The message that ends or takes the place of the record at `at`.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -19,7 +19,8 @@ use protocol::body::TopicConfig;
 use protocol::data_version::DataVersion;
 use protocol::json;
 use protocol::kind::{self, Kind};
-use protocol::names::{AUTO_CREATE_TOPIC, NameError, QueueId, TopicName};
+use protocol::light;
+use protocol::names::{AUTO_CREATE_TOPIC, LMQ_PREFIX, NameError, QueueId, TopicName};
 use stdx::{Timestamp, Watermark};
 use store::{AppendError, FactChange, QueueLimit, QueueRef, Store};
 
@@ -47,6 +48,8 @@ pub struct Topics {
     version: Mutex<DataVersion>,
     /// Rises with each change, for whoever registers topics elsewhere.
     changed: Watermark,
+    /// Light queues are topics that nobody makes.
+    light: AtomicBool,
 }
 
 /// One topic as it is set now. A change makes a new one.
@@ -144,6 +147,7 @@ impl Topics {
             table: RwLock::new(table),
             version: Mutex::new(version.unwrap_or_else(|| DataVersion::new(now))),
             changed: Watermark::default(),
+            light: AtomicBool::new(true),
         };
         topics.follow(config);
         topics
@@ -151,6 +155,7 @@ impl Topics {
 
     /// Adds and removes the topics that follow from the configuration.
     pub(crate) fn follow(&self, config: &BrokerConfig) {
+        self.light.store(config.creation.light_queues, Ordering::Relaxed);
         let mut table = self.table.write();
         for topic in system::topics(config) {
             table.entry(topic.topic_name.clone()).or_insert_with(|| Arc::new(Topic::new(topic)));
@@ -162,9 +167,16 @@ impl Topics {
         self.changed.advance(self.changed.get() + 1);
     }
 
-    /// Looks a topic up.
+    /// Looks a topic up. Every light queue is one.
     pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        self.table.read().get(name).cloned()
+        self.table.read().get(name).cloned().or_else(|| self.light(name))
+    }
+
+    /// A light queue as the topic that it is for its readers; nothing of it is kept.
+    fn light(&self, name: &str) -> Option<Arc<Topic>> {
+        let is_one = self.light.load(Ordering::Relaxed) && light::check(name).is_ok();
+        let config = || TopicConfig::new(TopicName::stored(name.to_owned()), 1, READ | WRITE);
+        is_one.then(|| Arc::new(Topic::new(config())))
     }
 
     /// Returns the topic to send to, made from its template when it is unknown.
@@ -293,6 +305,10 @@ impl Topics {
         store: &Store,
         now: Timestamp,
     ) -> Result<Arc<Topic>, TopicRefused> {
+        if let Some(light) = self.light(&config.topic_name) {
+            // COMPAT: as in Apache, who makes one is told that it is there.
+            return Ok(light);
+        }
         config.topic_name.check().or_else(|error| {
             // A cluster or a host may be called what a client may not call a topic.
             if self.get(&config.topic_name).is_some() { Ok(()) } else { Err(error) }
@@ -313,6 +329,11 @@ impl Topics {
         self.changed.advance(self.changed.get() + 1);
         Ok(topic)
     }
+}
+
+/// The name under which the traffic of a topic is counted: light queues are too many to count each by itself.
+pub(crate) fn counted_as(name: &TopicName) -> Cow<'_, TopicName> {
+    if name.is_light() { Cow::Owned(TopicName::stored(LMQ_PREFIX)) } else { Cow::Borrowed(name) }
 }
 
 fn version_fact(version: &DataVersion) -> FactChange {
@@ -403,7 +424,7 @@ impl Topic {
 
     /// What was sent to it, kept from the first message on.
     pub(crate) fn traffic(&self, rates: &Rates, now: Timestamp) -> &TopicTraffic {
-        self.traffic.get_or_init(|| rates.of_topic(self.name(), now))
+        self.traffic.get_or_init(|| rates.of_topic(&counted_as(self.name()), now))
     }
 
     /// Picks a queue for a sender that leaves the choice to us: each in its turn.

@@ -15,6 +15,8 @@ pub const TOPIC: usize = 127;
 pub const LONG_TOPIC: usize = 255;
 /// Longest group name.
 pub const GROUP: usize = 120;
+/// The most light queues that one message is put into.
+pub const LIGHT_QUEUES: usize = 1024;
 /// Deepest nesting of a header member that we skip.
 pub const MAX_NESTING: usize = 64;
 /// Largest code that the binary header carries: 16 bits, signed.

@@ -20,6 +20,7 @@ pub mod heartbeat;
 pub mod ids;
 pub mod json;
 pub mod kind;
+pub mod light;
 pub mod lock;
 pub mod names;
 pub mod offset;

@@ -16,7 +16,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
-use crate::caps;
+use crate::{caps, light};
 pub use text::{ByteStr, NotUtf8};
 
 /// What goes before the group's name in its retry topic.
@@ -242,6 +242,9 @@ impl TopicName {
         if self.is_retry() || self.is_dlq() {
             return check_name("topic name", self, caps::LONG_TOPIC, Some('+'));
         }
+        if self.is_light() {
+            return light::check(self);
+        }
         check_name("topic name", self, caps::TOPIC, None)
     }
 
@@ -258,6 +261,11 @@ impl TopicName {
     /// True for names that belong to the servers (reserved ones and everything under `rmq_sys_`).
     pub fn is_system(&self) -> bool {
         SYSTEM_TOPICS.contains(&self.as_str()) || self.starts_with(SYSTEM_TOPIC_PREFIX)
+    }
+
+    /// True for light queues, which are read as topics of one queue.
+    pub fn is_light(&self) -> bool {
+        light::is_light(self)
     }
 
     /// True for topics that no client may send to.
@@ -289,7 +297,15 @@ impl TopicName {
 impl Group {
     /// Tells whether a group of this name may be created.
     pub fn check(&self) -> Result<(), NameError> {
+        if self.is_light() && self.len() <= caps::GROUP {
+            return light::check(self);
+        }
         check_name("group name", self, caps::GROUP, None)
+    }
+
+    /// True for groups that read light queues and need no settings.
+    pub fn is_light(&self) -> bool {
+        light::is_light(self)
     }
 
     /// True for groups that belong to the servers and tools.

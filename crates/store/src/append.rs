@@ -6,7 +6,7 @@
 //! checksum happen before, in a buffer of the calling thread; waking others happens after.
 //!
 //! Invariants: the records of one append are adjacent, in one stage and in one segment, and are published
-//! together; a queue's offsets are handed out in log order, gapless; store times never fall along the log;
+//! together; a queue's offsets, also those of light queues, are handed out in log order, gapless; store times never fall along the log;
 //! after the last record of a segment there is room for a filler.
 
 use std::cell::RefCell;
@@ -23,6 +23,11 @@ use crate::error::AppendError;
 use crate::log::Log;
 use crate::queue::QueueRef;
 use crate::stage::Stage;
+
+mod light;
+
+pub(crate) use light::Counted;
+use light::Numbers;
 
 /// One message on its way to a queue.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +70,8 @@ pub(crate) struct Encoded {
     bytes: Vec<u8>,
     /// One past each record, and its offset in its queue once that is known.
     ends: Vec<(usize, QueueOffset)>,
+    /// The offsets in light queues that are still to be written into them.
+    numbers: Numbers,
 }
 
 /// A buffer larger than this is given back after use.
@@ -102,6 +109,7 @@ impl Encoded {
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.numbers.clear();
     }
 
     fn complete(&mut self, index: usize, log: LogOffset, queue: QueueOffset, now: Timestamp) {
@@ -125,6 +133,8 @@ pub(crate) enum Needs {
 pub(crate) enum Outcome {
     Appended(Appended),
     Removed,
+    /// Light queues are no longer what the records were encoded for.
+    Stale,
     Needs(Needs),
 }
 
@@ -165,6 +175,9 @@ impl Sequencer {
         let mut head = self.head.lock();
         if queues.clone().any(QueueRef::is_detached) {
             return Outcome::Removed;
+        }
+        if !encoded.numbers.fit() {
+            return Outcome::Stale;
         }
         if let Err(needs) = head.make_room(log, encoded.len()) {
             return Outcome::Needs(needs);
@@ -233,6 +246,7 @@ impl Head {
         for (index, queue) in queues.enumerate() {
             let offset = queue.reserve(1);
             encoded.complete(index, LogOffset(at), offset, stored_at);
+            encoded.numbers.fill(index, &mut encoded.bytes);
             if index == 0 {
                 appended.first_queue_offset = offset;
             }

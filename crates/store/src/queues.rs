@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use protocol::light;
 use protocol::names::{QueueId, QueueKey, TopicName};
 
 use crate::keys::hash::Seeded;
@@ -31,6 +32,8 @@ pub(crate) struct Queues {
     shards: Vec<RwLock<HashMap<TopicName, Arc<Topic>, Seeded>>>,
     count: AtomicUsize,
     limit: usize,
+    /// Topics in the shards that are light queues.
+    light: AtomicUsize,
     /// Topics removed at the front, whose removal dispatch has not reached, oldest first.
     leaving: Mutex<Vec<Arc<Topic>>>,
     leaving_count: AtomicUsize,
@@ -50,6 +53,7 @@ impl Queues {
             shards: (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(seed))).collect(),
             count: AtomicUsize::new(0),
             limit,
+            light: AtomicUsize::new(0),
             leaving: Mutex::default(),
             leaving_count: AtomicUsize::new(0),
         }
@@ -70,17 +74,47 @@ impl Queues {
         if let Some(found) = self.find(topic, queue) {
             return Ok(found);
         }
+        self.topic(topic).find_or_create(queue, &self.count, self.limit)
+    }
+
+    /// Finds a light queue or makes it, unless there are `max` of them.
+    pub(crate) fn light(&self, name: &str, max: usize) -> Result<QueueRef, QueueLimit> {
+        if let Some(found) = self.find(name, QueueId(0)) {
+            return Ok(found);
+        }
+        if self.light.load(Ordering::Acquire) >= max {
+            return Err(QueueLimit { limit: max });
+        }
+        self.topic(name).find_or_create(QueueId(0), &self.count, self.limit)
+    }
+
+    /// Finds a light queue or makes it, whatever the limits are: a message that waited is for it.
+    pub(crate) fn light_anyway(&self, name: &str) -> QueueRef {
+        let found = self.find(name, QueueId(0));
+        found.unwrap_or_else(|| self.topic(name).unlimited(QueueId(0), &self.count))
+    }
+
+    /// Light queues in the table.
+    pub(crate) fn light_count(&self) -> usize {
+        self.light.load(Ordering::Acquire)
+    }
+
+    /// Finds a topic or makes it, without queues.
+    fn topic(&self, topic: &str) -> Arc<Topic> {
         let mut shard = self.shard(topic).write();
-        let entry = match shard.get(topic.as_str()) {
-            Some(entry) => entry.clone(),
-            None => {
-                let name = topic.detached();
-                let entry = Arc::new(Topic { name: name.clone(), queues: RwLock::default() });
-                shard.insert(name, entry.clone());
-                entry
-            }
-        };
-        entry.find_or_create(queue, &self.count, self.limit)
+        if let Some(entry) = shard.get(topic) {
+            return entry.clone();
+        }
+        // A copy: what keeps a name does not keep the frame that it came in.
+        let name = TopicName::stored(topic.to_owned());
+        let entry = Arc::new(Topic { name: name.clone(), queues: RwLock::default() });
+        self.light.fetch_add(usize::from(name.is_light()), Ordering::AcqRel);
+        shard.insert(name, entry.clone());
+        entry
+    }
+
+    fn gone(&self, topic: &str) {
+        self.light.fetch_sub(usize::from(light::is_light(topic)), Ordering::AcqRel);
     }
 
     /// Finds or makes the queue that a record being dispatched belongs to.
@@ -95,23 +129,13 @@ impl Queues {
             return found;
         }
         // The record is in the log, so its queue exists whatever the limit says now.
-        let mut shard = self.shard(topic).write();
-        let entry = match shard.get(topic) {
-            Some(entry) => entry.clone(),
-            None => {
-                let name = TopicName::stored(topic);
-                let entry = Arc::new(Topic { name: name.clone(), queues: RwLock::default() });
-                shard.insert(name, entry.clone());
-                entry
-            }
-        };
-        entry.unlimited(queue, &self.count)
+        self.topic(topic).unlimited(queue, &self.count)
     }
 
     /// Detaches a topic: the next look-up makes new queues. For the sequencer, under the append lock that also
     /// covers the append of the removal.
     pub(crate) fn detach(&self, topic: &str) {
-        let removed = self.shard(topic).write().remove(topic);
+        let removed = self.shard(topic).write().remove(topic).inspect(|_| self.gone(topic));
         let entry = removed
             .unwrap_or_else(|| Arc::new(Topic { name: TopicName::stored(topic), queues: RwLock::default() }));
         for queue in entry.queues.read().iter() {
@@ -129,7 +153,7 @@ impl Queues {
                 self.leaving_count.fetch_sub(1, Ordering::Release);
                 leaving.remove(index)
             }
-            None => self.shard(topic).write().remove(topic)?,
+            None => self.shard(topic).write().remove(topic).inspect(|_| self.gone(topic))?,
         };
         let queues = removed.queues.read();
         queues.iter().for_each(|queue| queue.0.detach());
@@ -148,8 +172,8 @@ impl Queues {
         self.count.fetch_sub(before - queues.len(), Ordering::AcqRel);
         let is_empty = queues.is_empty();
         drop(queues);
-        if is_empty {
-            shard.remove(&queue.key().topic);
+        if is_empty && shard.remove(&queue.key().topic).is_some() {
+            self.gone(&queue.key().topic);
         }
     }
 
@@ -253,6 +277,29 @@ mod tests {
         assert_eq!(queues.count(), 3);
         queues.for_dispatch("c", QueueId(0));
         assert_eq!(queues.count(), 4, "what the log has is taken beyond the limit");
+    }
+
+    #[test]
+    fn light_queues_are_counted_and_limited() {
+        let queues = Queues::new(3);
+        let made = queues.light("%LMQ%a", 1).unwrap();
+        assert!(queues.light("%LMQ%a", 1).unwrap().is_same(&made));
+        assert_eq!(queues.light("%LMQ%b", 1).unwrap_err(), QueueLimit { limit: 1 });
+        assert_eq!((queues.count(), queues.light_count()), (1, 1), "what is refused is not made");
+        queues.find_or_create(&topic("b"), QueueId(0)).unwrap();
+        queues.light_anyway("%LMQ%b");
+        assert_eq!(queues.light("%LMQ%c", 9).unwrap_err(), QueueLimit { limit: 3 });
+        queues.light_anyway("%LMQ%d");
+        queues.for_dispatch("%LMQ%e", QueueId(0));
+        // A name stays, but without a queue, where the limit of all queues was met.
+        assert_eq!((queues.count(), queues.light_count()), (5, 5));
+        queues.detach("%LMQ%a");
+        assert_eq!(queues.light_count(), 4);
+        assert!(!queues.light("%LMQ%a", 9).is_ok_and(|again| again.is_same(&made)));
+        queues.remove("%LMQ%a");
+        queues.remove("%LMQ%b");
+        queues.forget(&queues.find("%LMQ%d", QueueId(0)).unwrap());
+        assert_eq!(queues.light_count(), 3);
     }
 
     #[test]

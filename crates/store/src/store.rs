@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use protocol::filter::Filter;
@@ -41,6 +41,7 @@ mod carry;
 mod facts;
 mod find;
 mod halves;
+mod light;
 mod offline;
 mod open;
 mod steps;
@@ -71,6 +72,8 @@ pub struct Store {
     readers: Readers,
     upkeep: Mutex<Upkeep>,
     unread_floor: AtomicU64,
+    /// Messages go to the light queues that they list.
+    is_light: AtomicBool,
     metrics: Metrics,
     opened: Opened,
     home: Mutex<StageHome>,
@@ -137,14 +140,22 @@ impl Store {
     /// Puts messages into the log, one behind the other, all or none. They are visible once dispatched.
     /// Returns before any promise holds that a process crash can break; wait for [`Store::settled`].
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Appended, AppendError> {
+        self.append_by(drafts, Store::append_drafts)
+    }
+
+    fn append_by(
+        &self,
+        drafts: &[Draft<'_>],
+        append: impl Fn(&Store, &[Draft<'_>]) -> Result<Appended, AppendError>,
+    ) -> Result<Appended, AppendError> {
         assert!(!drafts.is_empty(), "an append has something to append");
         self.health.admit()?;
         let is_end = drafts.iter().any(|draft| crate::halves::may_end(&draft.message).is_some());
         if !is_end {
-            return self.append_drafts(drafts);
+            return append(self, drafts);
         }
         let mut ends = self.ends.lock();
-        let appended = self.append_drafts(drafts)?;
+        let appended = append(self, drafts)?;
         ends.note(drafts, appended.end, self.marks.dispatched.get());
         Ok(appended)
     }
@@ -152,11 +163,7 @@ impl Store {
     fn append_drafts(&self, drafts: &[Draft<'_>]) -> Result<Appended, AppendError> {
         append::with_buffer(|encoded| {
             for draft in drafts {
-                let key = draft.queue.key();
-                assert!(
-                    key.queue == draft.message.queue && key.topic == *draft.message.topic,
-                    "a message for {key} names another queue"
-                );
+                check_queue(draft);
                 encoded.push(&draft.message)?;
             }
             self.sequence(encoded, drafts.iter().map(|draft| draft.queue), |_| {})
@@ -169,6 +176,17 @@ impl Store {
         queues: impl Iterator<Item = &'q QueueRef> + Clone,
         under_lock: impl Fn(&Appended),
     ) -> Result<Appended, AppendError> {
+        let appended = self.try_sequence(encoded, queues, under_lock)?;
+        Ok(appended.expect("only numbers of light queues go stale, and there are none"))
+    }
+
+    /// Answers `None` when the records have to be encoded anew.
+    fn try_sequence<'q>(
+        &self,
+        encoded: &mut Encoded,
+        queues: impl Iterator<Item = &'q QueueRef> + Clone,
+        under_lock: impl Fn(&Appended),
+    ) -> Result<Option<Appended>, AppendError> {
         let max = self.log.append_max();
         if encoded.len() > max {
             return Err(AppendError::TooLarge { size: encoded.len(), max });
@@ -178,9 +196,10 @@ impl Store {
             match self.sequencer.append(&self.log, encoded, queues.clone(), now, &under_lock) {
                 Outcome::Appended(appended) => {
                     self.marks.advance_written(appended.end.0);
-                    return Ok(appended);
+                    return Ok(Some(appended));
                 }
                 Outcome::Removed => return Err(AppendError::Removed),
+                Outcome::Stale => return Ok(None),
                 Outcome::Needs(needs) => self.provide(needs)?,
             }
         }
@@ -378,4 +397,12 @@ impl Store {
         };
         Ok(whole(&bytes).map(|_| bytes))
     }
+}
+
+fn check_queue(draft: &Draft<'_>) {
+    let key = draft.queue.key();
+    assert!(
+        key.queue == draft.message.queue && key.topic == *draft.message.topic,
+        "a message for {key} names another queue"
+    );
 }

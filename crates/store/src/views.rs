@@ -28,6 +28,7 @@ use crate::timer::Timers;
 
 mod error;
 mod halves;
+mod light;
 mod load;
 pub(crate) mod marks;
 mod retain;
@@ -114,6 +115,16 @@ struct Applied {
     ended: HashSet<LogOffset>,
     /// The queue of the record before, and the hash of its topic: messages come in runs.
     last: Option<(QueueRef, u64)>,
+    /// Of the record there, so many queues have their entry: it is tried again when there was no room for the next one.
+    entered: (LogOffset, usize),
+    /// What is replayed lies behind damage.
+    is_torn: bool,
+}
+
+impl Applied {
+    fn entered_of(&self, at: LogOffset) -> usize {
+        if self.entered.0 == at { self.entered.1 } else { 0 }
+    }
 }
 
 impl Views {
@@ -123,7 +134,7 @@ impl Views {
         &self,
         record: &Record<'_>,
         at: LogOffset,
-        arrivals: Option<&mut Vec<Arrival>>,
+        mut arrivals: Option<&mut Vec<Arrival>>,
     ) -> Result<(), ViewError> {
         let mut applied = self.applied.lock();
         if at < applied.upto {
@@ -132,13 +143,14 @@ impl Views {
         let (queue, topic_hash) = self.queue_of(&mut applied, record);
         let marks = Marks::of(record.properties());
         let entry = Entry { log: at, size: record.len() as u32, tag_hash: marks.tag_hash() };
-        if has_queue_slot(record, &queue) {
+        if has_queue_slot(record, &queue) || applied.entered_of(at) > 0 {
             let offset = record.queue_offset();
             if marks.expires() {
                 queue.0.note_expiring(offset);
             }
-            if queue.0.push(&self.arena, offset, &entry, !applied.is_live)? {
-                applied.dirty.push(queue.clone());
+            self.enter(&mut applied, &queue, offset, &entry, 0)?;
+            if let Some(list) = marks.light() {
+                self.apply_light(&mut applied, record, &list, &entry, arrivals.as_deref_mut())?;
             }
         }
         if marks.has_keys() {
@@ -162,6 +174,7 @@ impl Views {
     /// Applies a record of a log that is opened. Behind damage, `is_torn`, an offset that goes back says that its topic
     /// was removed and began again, and that the damage took the record that said so.
     pub(crate) fn replay(&self, record: &Record<'_>, at: LogOffset, is_torn: bool) -> Result<(), ViewError> {
+        self.applied.lock().is_torn = is_torn;
         match self.apply(record, at, None) {
             Err(ViewError::NotContiguous { expected, found, .. }) if is_torn && found < expected => {
                 tracing::warn!(offset = at.0, topic = record.topic(), "damage took the removal of a topic");
@@ -170,6 +183,27 @@ impl Views {
             }
             outcome => outcome,
         }
+    }
+
+    /// Adds the entry of a record to the queue that is the `index`th of its queues, once however often it is tried.
+    fn enter(
+        &self,
+        applied: &mut Applied,
+        queue: &QueueRef,
+        offset: QueueOffset,
+        entry: &Entry,
+        index: usize,
+    ) -> Result<(), ViewError> {
+        if index < applied.entered_of(entry.log) {
+            return Ok(());
+        }
+        // A light queue takes what the record says, live as in a replay, so that both hold the same.
+        let may_skip = !applied.is_live || index > 0;
+        if queue.0.push(&self.arena, offset, entry, may_skip)? {
+            applied.dirty.push(queue.clone());
+        }
+        applied.entered = (entry.log, index + 1);
+        Ok(())
     }
 
     fn queue_of(&self, applied: &mut Applied, record: &Record<'_>) -> (QueueRef, u64) {
@@ -244,7 +278,7 @@ impl Views {
     /// Ends the replay: from here on a missing queue offset is an error, not damage to be bridged.
     pub(crate) fn go_live(&self) {
         let mut applied = self.applied.lock();
-        applied.is_live = true;
+        (applied.is_live, applied.is_torn) = (true, false);
         applied.ended = HashSet::new();
     }
 

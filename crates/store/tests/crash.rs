@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::names::{LogOffset, QueueId};
+use protocol::record::Record;
 use stdx::Rng;
 use store::disk::sim::{SimDisk, SyncFault};
 use store::{AppendError, Durability, FactChange, FactKind, OpenError, Settled, Store};
@@ -17,6 +18,8 @@ use crate::rig::*;
 
 const KIND: FactKind = FactKind(20);
 const QUEUES: [(&str, u32); 3] = [("a", 0), ("a", 1), ("b", 7)];
+/// Light queues; their messages are in the first queue too.
+const LIGHT: [&str; 3] = ["%LMQ%x", "%LMQ%y", "%LMQ%z"];
 
 /// What a client knows: what it tried, what it was promised, what it saw.
 #[derive(Clone, Default)]
@@ -24,6 +27,8 @@ struct Ledger {
     tried: u64,
     /// Appended, whatever was promised: queue, queue offset, number of the message, end in the log.
     appended: Vec<Sent>,
+    /// The same for light queues.
+    light: Vec<Sent>,
     /// Every value of the fact that was put, and its end in the log.
     facts: Vec<(u64, LogOffset)>,
     /// Up to here the promise was said to hold.
@@ -95,7 +100,8 @@ impl Story<'_> {
 
     fn act(&mut self, store: &Arc<Store>, clock: &StillClock) {
         match self.rng.below(20) {
-            0..=6 => self.append(store),
+            0..=3 => self.append(store),
+            4..=6 => self.append_light(store),
             7 => self.put_fact(store),
             8..=10 => _ = store.drain_step(),
             11 => store.prepare_step(),
@@ -123,6 +129,34 @@ impl Story<'_> {
                 for (index, number) in numbers.into_iter().enumerate() {
                     let offset = appended.first_queue_offset.0 + index as u64;
                     self.ledger.appended.push(Sent { queue, offset, number, end: appended.end });
+                }
+            }
+            Ok(_) | Err(AppendError::Busy { .. }) => {}
+            Err(e) => assert!(self.disk.is_dead(), "{e}"),
+        }
+    }
+
+    fn append_light(&mut self, store: &Store) {
+        let queues: Vec<usize> = (0..LIGHT.len()).filter(|_| self.rng.chance(2)).collect();
+        let list = if queues.is_empty() { vec![0] } else { queues };
+        let names = list.iter().map(|queue| LIGHT[*queue]).collect::<Vec<_>>().join(",");
+        let count = 1 + self.rng.below(3);
+        let numbers: Vec<u64> = (self.ledger.tried..self.ledger.tried + count).collect();
+        self.ledger.tried += count;
+        let bodies: Vec<_> = numbers.iter().map(|number| body(*number)).collect();
+        let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+        match append_light(store, QUEUES[0].0, &names, &bodies) {
+            Ok(appended) if !self.disk.is_dead() => {
+                for (index, (number, at)) in numbers.into_iter().zip(appended.starts()).enumerate() {
+                    let offset = appended.first_queue_offset.0 + index as u64;
+                    self.ledger.appended.push(Sent { queue: 0, offset, number, end: appended.end });
+                    let Ok(Some(bytes)) = store.record_at(at) else { continue };
+                    let record = Record::parse(&bytes).unwrap();
+                    let offsets = record.property("INNER_MULTI_QUEUE_OFFSET").unwrap().split(',');
+                    for (queue, offset) in list.iter().zip(offsets) {
+                        let offset = offset.parse().unwrap();
+                        self.ledger.light.push(Sent { queue: *queue, offset, number, end: appended.end });
+                    }
                 }
             }
             Ok(_) | Err(AppendError::Busy { .. }) => {}
@@ -221,7 +255,30 @@ impl Promise<'_> {
             let is_gapless = found.len() as u64 == handle.next().0 - handle.first().0;
             assert!(is_gapless || !self.appended, "{name}/{id} has holes: {handle:?} {:?}", found.keys());
         }
+        self.check_light(store);
         self.check_facts(store);
+    }
+
+    /// What is in a light queue is in its first queue too, and where the record says; what was promised is there.
+    fn check_light(&self, store: &Store) {
+        for (index, name) in LIGHT.iter().enumerate() {
+            let found: BTreeMap<u64, u64> =
+                light_bodies(store, name).into_iter().map(|(offset, body)| (offset, number(&body))).collect();
+            let numbers: BTreeSet<u64> = found.values().copied().collect();
+            assert_eq!(numbers.len(), found.len(), "{name}: no message twice");
+            let queue = store.find_queue(name, QueueId(0));
+            let (first, next) = queue.map_or((0, 0), |queue| (queue.first().0, queue.next().0));
+            for sent in self.ledger.light.iter().filter(|sent| sent.queue == index && self.covers(sent.end)) {
+                assert!(sent.offset < next, "{name} forgot {sent:?}");
+                if sent.offset >= first {
+                    assert_eq!(found.get(&sent.offset), Some(&sent.number), "{name} lost {sent:?}");
+                }
+            }
+            let seen = self.ledger.seen.get(&((*name).to_owned(), 0)).copied().unwrap_or(0);
+            assert!(!self.settled || next >= seen, "{name} forgot what a consumer saw: {next} < {seen}");
+            let is_gapless = found.len() as u64 == next - first;
+            assert!(is_gapless || !self.appended, "{name} has holes: {first}..{next} {:?}", found.keys());
+        }
     }
 
     fn check_facts(&self, store: &Store) {
@@ -271,7 +328,8 @@ fn check_after(mut disk: SimDisk, crash: Crash, durability: Durability, ledger: 
 fn open_twice(disk: SimDisk, durability: Durability) {
     let contents = |disk: &SimDisk| -> Vec<_> {
         let store = open(disk, small(durability)).unwrap();
-        QUEUES.iter().map(|(name, id)| read_all(&store, name, *id)).collect()
+        let plain = QUEUES.iter().map(|(name, id)| read_all(&store, name, *id));
+        plain.chain(LIGHT.iter().map(|name| light_bodies(&store, name))).collect()
     };
     let first = contents(&disk);
     let disk = disk.kill();

@@ -138,6 +138,40 @@ pub(crate) fn append_tagged(store: &Store, name: &str, tag: &str, body: &[u8]) -
     store.append(&[Draft { queue: &queue, message }]).unwrap()
 }
 
+/// Appends a message that lists light queues.
+pub(crate) fn append_light(
+    store: &Store,
+    name: &str,
+    list: &str,
+    bodies: &[&[u8]],
+) -> Result<Appended, AppendError> {
+    let topic = topic(name);
+    let handle = store.queue(&topic, QueueId(0)).unwrap();
+    let properties = format!("INNER_MULTI_DISPATCH\u{1}{list}\u{2}");
+    let drafts: Vec<_> = bodies
+        .iter()
+        .map(|body| Draft { queue: &handle, message: message(&topic, 0, body, properties.as_bytes()) })
+        .collect();
+    store.append_light(&drafts)
+}
+
+/// What a light queue holds: offsets, with the bodies of the records that lie there.
+pub(crate) fn light_bodies(store: &Store, name: &str) -> Vec<(u64, Vec<u8>)> {
+    let Some(queue) = store.find_queue(name, QueueId(0)) else { return Vec::new() };
+    let record = |offset: u64| {
+        let entry = *store.entries(&queue, QueueOffset(offset), 1).first().unwrap();
+        // A drive that lied may have lost it.
+        let bytes = if entry.is_hole() { None } else { store.record_at(entry.log).unwrap() }?;
+        let record = Record::parse(&bytes).unwrap();
+        let list = (record.property("INNER_MULTI_DISPATCH"), record.property("INNER_MULTI_QUEUE_OFFSET"));
+        let mut places = list.0.unwrap().split(',').zip(list.1.unwrap().split(','));
+        let place = places.find(|(known, _)| *known == name).map(|(_, offset)| offset.parse().unwrap());
+        assert_eq!(place, Some(offset), "{name}: the record says where it is");
+        Some((offset, record.body().to_vec()))
+    };
+    (queue.first().0..queue.dispatched().0).filter_map(record).collect()
+}
+
 /// Does everything that loops would do, until nothing is left to do.
 pub(crate) fn run(store: &Store) {
     while store.drain_step() > 0 {}

@@ -6,6 +6,7 @@ mod basics;
 mod crash;
 mod faults;
 mod kill;
+mod light;
 mod model;
 mod recovery;
 mod rig;

@@ -167,6 +167,10 @@ impl Broker {
         (kind, before, offset): (Kind, Option<QueueOffset>, QueueOffset),
         by: ConnectionId,
     ) {
+        if topic.is_light() {
+            // They are too many for a trail of each.
+            return;
+        }
         let now = self.clock.now();
         // A group that never said anything stood where it was first seen, if it was seen at an end.
         let before = before.or_else(|| self.offsets.joined(group, topic, queue));

@@ -18,7 +18,7 @@ use crate::clients::{ConnectionId, Dispute};
 use crate::config::Mixed;
 use crate::groups::GroupRefused;
 use crate::rates::Gift;
-use crate::topics::{Topic, TopicRefused};
+use crate::topics::{Topic, TopicRefused, counted_as};
 
 /// How long a waiting reader is not told that messages came and none was for it: so long its group seems to lag.
 const TELL_PASSED: Duration = Duration::from_secs(1);
@@ -281,6 +281,11 @@ impl Broker {
         // It may have waited: what it is given it is given now.
         let at = self.clock.now();
         let (by, next) = (input.connection, pulled.next);
+        if input.topic.is_light() {
+            let all = counted_as(&input.topic);
+            let group = Group::stored(all.text().clone());
+            return self.rates.group(&all, &group, at).gets.add(messages, bytes);
+        }
         let gift = Gift { queue: input.queue, from, next, messages, bytes, by, at };
         let name = || self.clients.name(&input.group, by);
         self.rates.group(&input.topic, &input.group, at).pulled(gift, name);

@@ -8,6 +8,7 @@
 mod batch;
 mod check;
 mod half;
+mod light;
 mod plan;
 mod stamp;
 mod timing;
@@ -33,6 +34,7 @@ use store::{AppendError, Draft, QueueLimit, QueueRef, Settled};
 
 use self::check::{check, check_kind};
 pub(crate) use self::half::Onward;
+pub use self::light::LightRefused;
 use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::stamp::Brand;
 use self::stamp::Said;
@@ -209,6 +211,9 @@ pub enum SendRefused {
         "timer message illegal: a message is taken back with its recall handle, not with TIMER_DEL_UNIQKEY"
     )]
     TimerDelete,
+    /// It cannot be put into the light queues that it lists.
+    #[error(transparent)]
+    Light(#[from] LightRefused),
     /// The store took nothing.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -253,6 +258,8 @@ struct Planned<'a> {
     /// The first half of a transaction, and how long its producer is not to be asked.
     is_half: bool,
     immunity: Option<Duration>,
+    /// It goes to light queues too, now.
+    is_light: bool,
 }
 
 /// A send under way.
@@ -373,7 +380,10 @@ impl Broker {
         now: Timestamp,
     ) -> Result<Stored, SendRefused> {
         let planned = self.planned(input, topic, config, now)?;
-        let appended = self.store.append(&[planned.draft()])?;
+        let appended = match planned.is_light {
+            false => self.store.append(&[planned.draft()])?,
+            true => self.store.append_light(&[planned.draft()])?,
+        };
         self.count_sent(topic, 1, 1, (appended.end.0 - appended.start.0) as usize, now);
         self.count_dead(&planned, now);
         let place = (appended.start, appended.first_queue_offset);
@@ -407,10 +417,12 @@ impl Broker {
         let place = self.place(input, topic, told, route, now)?;
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let properties = self.properties(&said, input, &place, route, fresh.as_deref())?;
+        let is_light = self.admit_light(said.light, topic, properties.len())? && route == Route::Direct;
         Ok(Planned {
             input,
             place,
             properties,
+            is_light,
             unique: said.unique.map(|id| input.properties.slice_ref(id)).or(fresh.map(ByteStr::from)),
             timed: match route {
                 Route::Timed(due) if !input.topic.is_retry() => {

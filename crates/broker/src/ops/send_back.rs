@@ -227,12 +227,13 @@ fn origin_id(record: &Record<'_>) -> String {
 }
 
 /// Properties of an earlier try that do not hold for the next one.
-const STALE: [&str; 5] = [
+const STALE: [&str; 6] = [
     properties::DELAY,
     properties::REAL_TOPIC,
     properties::REAL_QID,
     properties::DLQ_ORIGIN_TOPIC,
     properties::DLQ_ORIGIN_MESSAGE_ID,
+    properties::INNER_MULTI_QUEUE_OFFSET,
 ];
 
 /// What says of a delivered message when it was due. A message that waited by its producer's wish keeps it; the waits

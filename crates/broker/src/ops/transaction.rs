@@ -284,7 +284,11 @@ impl Broker {
         let delivered =
             messages().map(|(id, onward)| Draft { queue: &onward.queue, message: onward.message(id) });
         let noted = notes.iter().map(|note| Draft { queue: &queue, message: note.message(&topic) });
-        let appended = self.store.append(&delivered.chain(noted).collect::<Vec<_>>())?;
+        let drafts: Vec<Draft<'_>> = delivered.chain(noted).collect();
+        let appended = match messages().any(|(_, onward)| onward.is_light) {
+            false => self.store.append(&drafts)?,
+            true => self.store.append_light(&drafts)?,
+        };
         let ends = appended.starts().skip(1).chain([appended.end]);
         let sizes = appended.starts().zip(ends).map(|(start, end)| (end.0 - start.0) as usize);
         let mut all = 0;

@@ -7,6 +7,7 @@ mod expiry;
 mod filters;
 mod journey;
 mod kinds;
+mod light;
 mod progress;
 mod pulls;
 mod races;

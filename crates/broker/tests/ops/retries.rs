@@ -333,3 +333,19 @@ fn a_lock_that_cannot_be_noted_is_not_given_and_one_that_is_can_be_renewed() {
     assert_eq!(world.broker.lock_queues(&wish("c1", 1), world.now()), [false], "the disk is full");
     assert_eq!(world.broker.lock_queues(&wish("c1", 0), world.now()), [true]);
 }
+
+#[test]
+fn a_failed_message_is_put_into_its_light_queues_once() {
+    let world = World::new();
+    world.put("orders", 0, &[("INNER_MULTI_DISPATCH", "%LMQ%a")], "fails");
+    let original = world.records("%LMQ%a", 0).remove(0);
+    give_back(&world, &original, 0, None).expect("it is stored");
+    give_back(&world, &original, -1, None).expect("it is stored");
+    world.pass(Duration::from_secs(10));
+    for copies in [RETRY, DEAD] {
+        let copy = world.records(copies, 0).remove(0);
+        let lists = (copy.property("INNER_MULTI_DISPATCH"), copy.property("INNER_MULTI_QUEUE_OFFSET"));
+        assert_eq!(lists, ("%LMQ%a", ""), "{copies}");
+    }
+    assert_eq!(world.bodies("%LMQ%a", 0), ["fails"]);
+}

@@ -15,7 +15,7 @@ use protocol::properties::PropertiesOut;
 use protocol::record::Message;
 use store::Draft;
 
-use crate::world::{T0, World, address, input, poll};
+use crate::world::{Seen, T0, World, address, input, poll};
 
 const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const NOTES: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
@@ -683,4 +683,27 @@ fn an_operators_word_is_kept() {
     let note = &world.records(NOTES, 0)[0];
     let said = ["TRAN_DECISION", "TRAN_DECIDED_BY", "TRAN_DECIDED_WHY"].map(|name| note.property(name));
     assert_eq!(said, ["rollback", "ann", "told so"]);
+}
+
+#[test]
+fn a_message_is_in_light_queues_when_its_transaction_is_committed() {
+    let world = World::new();
+    let light = |world: &World| -> Vec<String> {
+        let show = |record: Seen| format!("{} {}", record.body, record.property("INNER_MULTI_QUEUE_OFFSET"));
+        world.records("%LMQ%a", 0).into_iter().map(show).collect()
+    };
+    let list = [("INNER_MULTI_DISPATCH", "%LMQ%a,%LMQ%b"), ("INNER_MULTI_QUEUE_OFFSET", "5,5")];
+    let (kept, undone) = (world.half(&list, "kept"), world.half(&list, "undone"));
+    let later = world.half(&[&list[..], &[("TIMER_DELAY_MS", "2000")]].concat(), "later");
+    world.put("orders", 0, &list, "plain");
+    assert_eq!(light(&world), ["plain 0,0"]);
+    world.end(&undone, Decision::Rollback).expect("it is undone");
+    world.end(&later, Decision::Commit).expect("it is committed");
+    world.end(&kept, Decision::Commit).expect("it is committed");
+    assert_eq!(light(&world), ["plain 0,0", "kept 1,1"]);
+    world.pass(Duration::from_secs(3));
+    let all = ["plain 0,0", "kept 1,1", "later 2,2"];
+    assert_eq!(light(&world), all);
+    let world = world.kill();
+    assert_eq!((light(&world), world.open()), (all.map(str::to_owned).to_vec(), Vec::new()));
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use protocol::names::LogOffset;
@@ -90,6 +90,7 @@ impl Store {
             readers: Readers::default(),
             upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0, end)),
             unread_floor: AtomicU64::new(0),
+            is_light: AtomicBool::new(true),
             metrics: Metrics::default(),
             opened,
             home: Mutex::new(home),

@@ -288,6 +288,8 @@ impl Loader {
             unreadable: 0,
             ended: HashSet::new(),
             last: None,
+            entered: (LogOffset(0), 0),
+            is_torn: false,
         };
         Views {
             config,

@@ -16,6 +16,17 @@ pub(crate) struct Marks<'a> {
     unique: &'a [u8],
     keys: &'a [u8],
     expires: bool,
+    light: &'a [u8],
+    light_offsets: &'a [u8],
+}
+
+/// The light queues that a record lists, and its offsets in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Light<'a> {
+    pub(crate) names: &'a str,
+    pub(crate) offsets: &'a str,
+    /// As for [`Marks::expires`].
+    pub(crate) expires: bool,
 }
 
 impl<'a> Marks<'a> {
@@ -29,7 +40,9 @@ impl<'a> Marks<'a> {
     fn take(&mut self, pair: &'a [u8]) {
         const NAME_END: u8 = 1;
         let name_end = if pair.get(4) == Some(&NAME_END) { 4 } else { 8 };
-        let Some((name, [NAME_END, value @ ..])) = pair.split_at_checked(name_end) else { return };
+        let Some((name, [NAME_END, value @ ..])) = pair.split_at_checked(name_end) else {
+            return self.take_light(pair);
+        };
         match name {
             // A pair without a value says nothing.
             _ if value.is_empty() => {}
@@ -39,6 +52,25 @@ impl<'a> Marks<'a> {
             b"KEYS" => self.keys = value,
             _ => {}
         }
+    }
+
+    /// Looks for the two names that begin alike.
+    fn take_light(&mut self, pair: &'a [u8]) {
+        let Some(rest) = pair.strip_prefix(b"INNER_MULTI_") else { return };
+        if let Some(value) = rest.strip_prefix(b"DISPATCH\x01") {
+            self.light = value;
+        } else if let Some(value) = rest.strip_prefix(b"QUEUE_OFFSET\x01") {
+            self.light_offsets = value;
+        }
+    }
+
+    /// The light queues that it is in, if it says so.
+    pub(crate) fn light(&self) -> Option<Light<'a>> {
+        if self.light.is_empty() || self.light_offsets.is_empty() {
+            return None;
+        }
+        let (names, offsets) = (str::from_utf8(self.light).ok()?, str::from_utf8(self.light_offsets).ok()?);
+        Some(Light { names, offsets, expires: self.expires })
     }
 
     /// What the queue entry holds for the tag.
@@ -117,6 +149,26 @@ mod tests {
         let bytes = properties.replace('=', "\x01").replace(';', "\x02").into_bytes();
         let marks = Marks::of(&bytes);
         [marks.tag, marks.unique, marks.keys].map(|part| String::from_utf8(part.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn finds_light_queues_with_their_offsets() {
+        let light = |properties: &str| {
+            let bytes = properties.replace('=', "\x01").replace(';', "\x02").into_bytes();
+            Marks::of(&bytes).light().map(|light| format!("{}: {}", light.names, light.offsets))
+        };
+        let both = "TAGS=a;INNER_MULTI_DISPATCH=%LMQ%a,%LMQ%b;INNER_MULTI_QUEUE_OFFSET=3,4;";
+        assert_eq!(light(both).as_deref(), Some("%LMQ%a,%LMQ%b: 3,4"));
+        for neither in [
+            "",
+            "INNER_MULTI_DISPATCH=%LMQ%a;",
+            "INNER_MULTI_QUEUE_OFFSET=3;",
+            "INNER_MULTI_DISPATCH=;INNER_MULTI_QUEUE_OFFSET=3;",
+            "XINNER_MULTI_DISPATCH=%LMQ%a;INNER_MULTI_QUEUE_OFFSET=3;",
+            "INNER_MULTI_DISPATCHED=%LMQ%a;INNER_MULTI_QUEUE_OFFSET=3",
+        ] {
+            assert_eq!(light(neither), None, "{neither}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::timer::{Slot, hop};
 mod crash;
 mod damage;
 mod format;
+mod light;
 mod model;
 mod scale;
 mod table;

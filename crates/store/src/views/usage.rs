@@ -25,6 +25,8 @@ pub struct ViewsUsage {
     pub topics: usize,
     /// Queues.
     pub queues: usize,
+    /// Those of them that are light.
+    pub light_queues: usize,
     /// Entries in all queues.
     pub entries: u64,
     /// Bytes of memory for queues and their table.
@@ -65,6 +67,7 @@ impl Views {
         let mut usage = ViewsUsage::default();
         self.queues.each_topic(|topic| {
             usage.topics += 1;
+            usage.light_queues += usize::from(topic.name().is_light());
             usage.queue_memory += topic.memory();
             for queue in topic.queues() {
                 usage.queues += 1;
@@ -121,8 +124,8 @@ impl fmt::Display for ViewsUsage {
         let memory = bytes(self.queue_memory as u64);
         writeln!(
             f,
-            "{} topics, {} queues, {} entries, {memory} in memory",
-            self.topics, self.queues, self.entries
+            "{} topics, {} queues, {} of them light, {} entries, {memory} in memory",
+            self.topics, self.queues, self.light_queues, self.entries
         )?;
         let arena = &self.arena;
         writeln!(

@@ -63,7 +63,8 @@ const KNOWN: [Known; 6] = [
     Known {
         name: "queue.type",
         changeable: false,
-        values: Values::OneOf(&["BatchCQ", "SimpleCQ"], "BatchCQ, SimpleCQ"),
+        // A topic that claims to keep inner batches and does not is worse than none.
+        values: Values::OneOf(&["SimpleCQ"], "SimpleCQ; inner batches, BatchCQ, are not supported"),
     },
     Known {
         name: "cleanup.policy",
@@ -221,6 +222,14 @@ mod tests {
             None,
             "+message.type=FIFO,+cleanup.policy=COMPACTION",
             expect![[r#"{"cleanup.policy": "COMPACTION", "message.type": "FIFO"}"#]],
+        );
+        check(None, "+queue.type=SimpleCQ", expect![[r#"{"queue.type": "SimpleCQ"}"#]]);
+        check(
+            None,
+            "+queue.type=BatchCQ",
+            expect![[
+                r#"value "BatchCQ" is not in the range of queue.type: SimpleCQ; inner batches, BatchCQ, are not supported"#
+            ]],
         );
         check(None, "+nope=1", expect!["unsupported key: nope"]);
         check(

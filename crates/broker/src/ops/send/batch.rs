@@ -19,6 +19,7 @@ use crate::topics::Topic;
 struct Letter<'a> {
     unit: Unit<'a>,
     properties: String,
+    is_light: bool,
 }
 
 impl Broker {
@@ -35,7 +36,10 @@ impl Broker {
         let queue = topic.queue(told, &self.store)?;
         let draft = |letter| draft_of(letter, input, &queue);
         let drafts: Vec<Draft<'_>> = letters.iter().map(draft).collect();
-        let appended = self.store.append(&drafts)?;
+        let appended = match letters.iter().any(|letter| letter.is_light) {
+            false => self.store.append(&drafts)?,
+            true => self.store.append_light(&drafts)?,
+        };
         self.count_sent(topic, 1, letters.len(), (appended.end.0 - appended.start.0) as usize, now);
         let sent = Sent {
             start: appended.start,
@@ -67,7 +71,7 @@ impl Broker {
             if letters.len() == max {
                 return Err(SendRefused::BatchCount { count: max + 1, max });
             }
-            letters.push(self.letter(unit, input, topic, now)?);
+            letters.push(self.letter(unit, input, whole, topic, now)?);
         }
         if letters.is_empty() {
             return Err(SendRefused::BatchCount { count: 0, max });
@@ -79,6 +83,7 @@ impl Broker {
         &self,
         unit: Unit<'a>,
         input: &SendInput,
+        whole: &Said<'_>,
         topic: &Topic,
         now: Timestamp,
     ) -> Result<Letter<'a>, SendRefused> {
@@ -98,7 +103,9 @@ impl Broker {
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let inherited: Vec<(&str, &str)> = inherited(&input.properties, text).collect();
         let properties = said.stored(&self.brand, &[], &inherited, fresh.as_deref());
-        Ok(Letter { unit, properties: properties_fit(properties)? })
+        let properties = properties_fit(properties)?;
+        let is_light = self.admit_light(said.light.or(whole.light), topic, properties.len())?;
+        Ok(Letter { unit, properties, is_light })
     }
 }
 

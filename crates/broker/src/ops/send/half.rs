@@ -12,7 +12,7 @@ use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
 use store::{Appended, Half, QueueRef};
 
-use super::plan::plan;
+use super::plan::{Route, plan};
 use super::stamp::Said;
 use super::{Place, Planned, SendInput, SendRefused, message};
 use crate::Broker;
@@ -24,6 +24,8 @@ pub(crate) struct Onward {
     pub(crate) topic: Arc<Topic>,
     pub(crate) queue: QueueRef,
     properties: String,
+    /// It goes to light queues too.
+    pub(crate) is_light: bool,
 }
 
 impl Onward {
@@ -134,7 +136,8 @@ impl Broker {
         let place = self.place(&input, &topic, told, route, now)?;
         let properties = self.properties(&said, &input, &place, route, None)?;
         let queue = place.queue.into_owned();
-        Ok(Onward { topic, queue, properties, input })
+        let is_light = route == Route::Direct && said.light.is_some();
+        Ok(Onward { topic, queue, properties, is_light, input })
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Said<'a> {
     in_order: bool,
     /// It names a light queue of its topic.
     lite: bool,
+    /// The light queues that it goes to as well.
+    pub(crate) light: Option<&'a str>,
     /// How urgent it is.
     priority: Option<&'a str>,
     /// It is the first half of a transaction.
@@ -53,7 +55,7 @@ pub(crate) struct Said<'a> {
 }
 
 /// Properties that a stored message never has from its sender.
-const CLEARED: [&str; 7] = [
+const CLEARED: [&str; 8] = [
     names::POP_CK,
     names::CLUSTER,
     names::MSG_REGION,
@@ -61,6 +63,7 @@ const CLEARED: [&str; 7] = [
     names::REAL_TOPIC,
     names::REAL_QID,
     names::TIMER_WAS_MS,
+    names::INNER_MULTI_QUEUE_OFFSET,
 ];
 
 impl Brand {
@@ -84,6 +87,7 @@ impl<'a> Said<'a> {
             leveled: false,
             in_order: false,
             lite: false,
+            light: None,
             priority: None,
             half: false,
             immunity: None,
@@ -103,6 +107,9 @@ impl<'a> Said<'a> {
                 names::SHARDING_KEY => said.in_order = true,
                 names::PRIORITY => said.priority = Some(value),
                 names::LITE_TOPIC => said.lite = true,
+                names::INNER_MULTI_DISPATCH => {
+                    said.light = Some(value).filter(|list| !list.trim().is_empty())
+                }
                 names::TTL_MS => said.ttl = Some(value),
                 names::EXPIRES => said.expires = true,
                 names::TRAN_MSG => said.half = value.eq_ignore_ascii_case("true"),
@@ -234,7 +241,7 @@ mod tests {
     #[test]
     fn a_message_that_was_here_before_is_not_branded_twice() {
         check(
-            "CLUSTER=old;UNIQ_KEY=u1;POP_CK=0 1 2;MSG_REGION=there;TRACE_ON=false;KEYS=k;REAL_TOPIC=t;REAL_QID=9;",
+            "CLUSTER=old;UNIQ_KEY=u1;POP_CK=0 1 2;INNER_MULTI_QUEUE_OFFSET=7;MSG_REGION=there;TRACE_ON=false;KEYS=k;REAL_TOPIC=t;REAL_QID=9;",
             expect![[r#"
                 UNIQ_KEY=u1;KEYS=k;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
                 unique Some("u1") delay 0 half false timed false wait true keyed true"#]],

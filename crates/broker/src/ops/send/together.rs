@@ -42,7 +42,9 @@ impl Broker {
         let plan = |(input, at)| self.planned_at(input, &topics.found[at], &config, now);
         let planned: Vec<_> = inputs.iter().zip(topics.of.iter().copied()).map(plan).collect();
         let drafts: Vec<Draft<'_>> = planned.iter().flatten().map(Planned::draft).collect();
-        let appended = (!drafts.is_empty()).then(|| self.store.append(&drafts)).transpose();
+        let is_light = planned.iter().flatten().any(|planned| planned.is_light);
+        let append = || if is_light { self.store.append_light(&drafts) } else { self.store.append(&drafts) };
+        let appended = (!drafts.is_empty()).then(append).transpose();
         drop(drafts);
         let made = topics.of.iter().map(|at| topics.found[*at].as_ref().is_ok_and(|found| found.is_new));
         let with_made = |(stored, made): (Result<Stored, SendRefused>, bool)| {
