@@ -41,6 +41,8 @@ final class ApacheStore implements AutoCloseable {
         config.setMaxIndexNum(40_000);
         config.setCheckCRCOnRecover(true);
         config.setDiskMaxUsedSpaceRatio(98);
+        config.setEnableLmq(true);
+        config.setEnableMultiDispatch(true);
         try (ServerSocket free = new ServerSocket(0)) {
             config.setHaListenPort(free.getLocalPort());
         }
@@ -52,11 +54,7 @@ final class ApacheStore implements AutoCloseable {
 
     /** Every message of every queue, read as a broker reads for a pull, by topic, queue and offset. */
     Map<String, MessageExt> messages() throws Exception {
-        long patience = System.nanoTime() + 20_000_000_000L;
-        while (store.dispatchBehindBytes() > 0) {
-            assertTrue(System.nanoTime() < patience, "Apache's store dispatches the log");
-            Thread.sleep(20);
-        }
+        messagesAreDispatched();
         Map<String, MessageExt> found = new TreeMap<>();
         for (Map.Entry<String, ConcurrentMap<Integer, ConsumeQueueInterface>> topic : store.getConsumeQueueTable().entrySet()) {
             for (int queue : topic.getValue().keySet()) {
@@ -68,6 +66,27 @@ final class ApacheStore implements AutoCloseable {
                         found.put(topic.getKey() + "/" + queue + "/" + message.getQueueOffset(), message);
                     }
                 }
+            }
+        }
+        return found;
+    }
+
+    private void messagesAreDispatched() throws InterruptedException {
+        long patience = System.nanoTime() + 20_000_000_000L;
+        while (store.dispatchBehindBytes() > 0) {
+            assertTrue(System.nanoTime() < patience, "Apache's store dispatches the log");
+            Thread.sleep(20);
+        }
+    }
+
+    /** What a light queue leads to, in its order: where it is, its body, and what the record says of light queues. */
+    List<String> light(String name) throws Exception {
+        messagesAreDispatched();
+        List<String> found = new ArrayList<>();
+        long at = store.getMinOffsetInQueue(name, 0);
+        while (at < store.getMaxOffsetInQueue(name, 0)) {
+            for (MessageExt message : read(name, 0, at)) {
+                found.add(LightStoreTest.shown(at++, message));
             }
         }
         return found;

@@ -158,7 +158,7 @@ class StoreTest {
         assertTrue(different.isEmpty(), () -> different.size() + " differ, such as\n" + different.get(0));
     }
 
-    private static DefaultMQProducer producer(String namesrv) throws Exception {
+    static DefaultMQProducer producer(String namesrv) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer("MovedProducer");
         producer.setNamesrvAddr(namesrv);
         producer.setInstanceName(Long.toString(System.nanoTime()));
@@ -166,7 +166,7 @@ class StoreTest {
         return producer;
     }
 
-    private static String broker(String namesrv) throws Exception {
+    static String broker(String namesrv) throws Exception {
         DefaultMQPullConsumer consumer = puller(namesrv);
         try {
             return consumer.fetchSubscribeMessageQueues(TOPIC).iterator().next().getBrokerName();
@@ -232,7 +232,7 @@ class StoreTest {
         }
     }
 
-    private static DefaultMQPullConsumer puller(String namesrv) throws Exception {
+    static DefaultMQPullConsumer puller(String namesrv) throws Exception {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("MovedAudit");
         consumer.setNamesrvAddr(namesrv);
         consumer.setInstanceName(Long.toString(System.nanoTime()));
@@ -285,7 +285,7 @@ class StoreTest {
         return bytes;
     }
 
-    private static MessageExtBrokerInner inner(String topic, int queue, String key, int length) {
+    static MessageExtBrokerInner inner(String topic, int queue, String key, int length) {
         MessageExtBrokerInner message = new MessageExtBrokerInner();
         message.setTopic(topic);
         message.setQueueId(queue);
@@ -301,7 +301,7 @@ class StoreTest {
     }
 
     /** What an operator does: the files of the log, and nothing else, into an empty directory. */
-    private static void moveLog(Path from, Path to) throws IOException {
+    static void moveLog(Path from, Path to) throws IOException {
         Files.createDirectories(to.resolve("commitlog"));
         try (Stream<Path> files = Files.list(from.resolve("commitlog"))) {
             for (Path file : (Iterable<Path>) files::iterator) {
