@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Light queues: a message that is stored once and is in several queues, with offsets that its record names.
 
+use std::path::Path;
+
 use protocol::filter::Filter;
 use protocol::names::{QueueId, QueueOffset};
 use protocol::record::Record;
@@ -177,6 +179,12 @@ fn offsets_go_on_when_all_messages_of_a_light_queue_are_gone() {
     }
     let queue = store.find_queue("%LMQ%a", QueueId(0)).unwrap();
     assert_eq!((queue.first().0, queue.next().0), (12, 12));
+    drop(store);
+    let disk = disk.kill();
+    // The log alone says so too: nothing in it names the queue but what retention wrote.
+    let verified = Store::verify(Path::new(DIR), disk.shared()).unwrap();
+    assert!(verified.differences.is_empty(), "{:?}", verified.differences);
+    let store = open_at(&disk, config.clone(), clock.clone()).unwrap();
     let appended = append_light(&store, "t", "%LMQ%a", &[b"late"]).unwrap();
     assert_eq!(offsets_of(&store, appended.start), "12");
     run(&store);
