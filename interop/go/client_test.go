@@ -24,6 +24,10 @@ var next atomic.Int64
 
 func TestMain(m *testing.M) {
 	rlog.SetLogLevel("error")
+	if arguments := os.Getenv("KIRUNA_GO_MEMBER"); arguments != "" {
+		member(arguments)
+		return
+	}
 	os.Exit(m.Run())
 }
 
