@@ -46,6 +46,8 @@ const LOOPS: [Loop; 6] = [
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How many records are dispatched between two announcements.
 const DISPATCH_MAX: usize = 256;
+/// The most steps that one who lists waits for; only after a start more can be missing.
+const ANSWERED_STEPS: usize = 64;
 /// How long records gather before they are dispatched together, while nobody waits for one. Without it a busy broker
 /// wakes the loop for each of them, which costs the sender more than the append does.
 const GATHER: Duration = Duration::from_millis(1);
@@ -107,6 +109,17 @@ impl Broker {
         let marks = self.store.watermarks();
         if marks.dispatched.get() < marks.gate.get() {
             self.dispatch_if_free();
+        }
+    }
+
+    /// Does the same for whoever lists what was stored: of what was answered before, nothing is missing.
+    pub(crate) fn dispatch_answered(&self) {
+        let marks = self.store.watermarks();
+        let answered = marks.gate.get();
+        for _ in 0..ANSWERED_STEPS {
+            if marks.dispatched.get() >= answered || self.dispatch(&mut self.dispatching.lock()) == 0 {
+                return;
+            }
         }
     }
 

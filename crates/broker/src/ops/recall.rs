@@ -161,7 +161,7 @@ impl Broker {
 
     /// Waits until all that was sent before is in the index, or says that it is not by then.
     pub(crate) async fn visible(&self, until: Timestamp) -> bool {
-        self.dispatch_gathered();
+        self.dispatch_answered();
         let marks = self.store.watermarks();
         let reached = marks.dispatched.reached(marks.written.get());
         matches!(stdx::deadline(&self.clock, until, reached).await, Some(Ok(())))

@@ -137,7 +137,7 @@ impl Broker {
         topic: Option<TopicName>,
     ) -> Result<Journey, JourneyRefused> {
         // What was sent a moment ago is to be found.
-        self.dispatch_gathered();
+        self.dispatch_answered();
         let (topic, id) = self.identify(id, topic).await?;
         let groups = self.listeners(&topic);
         let mut rooms: Vec<TopicName> = WAITING_ROOMS.iter().map(|room| TopicName::stored(*room)).collect();

@@ -66,7 +66,7 @@ pub struct Histogram {
 impl Broker {
     /// Lists messages that wait, in due order.
     pub async fn timers(self: &Arc<Broker>, wanted: Wanted) -> Result<Listed, ReadError> {
-        self.dispatch_gathered();
+        self.dispatch_answered();
         self.store.query(move |store| list(store, &wanted)).await
     }
 
@@ -89,7 +89,7 @@ impl Broker {
         every: Duration,
         max: usize,
     ) -> Result<Histogram, ReadError> {
-        self.dispatch_gathered();
+        self.dispatch_answered();
         self.store.query(move |store| Ok(count(store, topic.as_deref(), every, max))).await
     }
 }

@@ -171,7 +171,7 @@ impl Broker {
             }
         }
         // One that was stored a moment ago may not be in the index yet.
-        self.dispatch_gathered();
+        self.dispatch_answered();
         let wanted = id.to_owned();
         let find = move |store: &Store| {
             let (topic, all) = (TopicName::stored(HALF_TOPIC), (Timestamp(0), Timestamp(i64::MAX)));
