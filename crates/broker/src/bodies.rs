@@ -23,6 +23,10 @@ pub(crate) const HEARTBEAT: Kind = Kind { name: "heartbeat", max: 1 << 20 };
 pub(crate) const FILTER: Kind = Kind { name: "filter to check", max: 256 << 10 };
 /// 41 and 42: as many queues as one request may name.
 pub(crate) const LOCKS: Kind = Kind { name: "list of queues", max: 8 << 20 };
+/// 400: one member.
+pub(crate) const ASSIGNMENT: Kind = Kind { name: "question for queues", max: 64 << 10 };
+/// 401: one group.
+pub(crate) const MODE: Kind = Kind { name: "mode of a group", max: 64 << 10 };
 /// 200: one group.
 pub(crate) const GROUP: Kind = Kind { name: "group", max: 256 << 10 };
 /// 225: some ten thousand groups.
@@ -36,7 +40,8 @@ pub(crate) const VERSION: Kind = Kind { name: "version", max: 4 << 10 };
 /// What a member answers to 221: a place for each queue.
 pub(crate) const STATUS: Kind = Kind { name: "status of a consumer", max: 8 << 20 };
 
-const ALL: [Kind; 9] = [HEARTBEAT, FILTER, LOCKS, GROUP, GROUPS, TOPICS, SETTINGS, VERSION, STATUS];
+const ALL: [Kind; 11] =
+    [HEARTBEAT, FILTER, LOCKS, ASSIGNMENT, MODE, GROUP, GROUPS, TOPICS, SETTINGS, VERSION, STATUS];
 
 /// Each is a limit of its own, below that of frames.
 const _: () = {

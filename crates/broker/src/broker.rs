@@ -2,13 +2,15 @@
 //! The broker: its parts, and how it opens and closes. What it can do stands in `ops`, what it answers in `routes`,
 //! what it does unasked in `loops`. Parts know nothing of each other; an operation that needs three uses three.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
+use protocol::body::SetMessageRequestModeRequestBody;
 use protocol::ids::UniqueIds;
-use protocol::names::ByteStr;
+use protocol::names::{ByteStr, Group, TopicName};
 use stdx::{Clock, Rng, Watermark};
 use store::{Arrival, Store};
 
@@ -23,10 +25,12 @@ use crate::groups::Groups;
 use crate::locks::Locks;
 use crate::loops::{Upkeep, Wake};
 use crate::membership::Audience;
+use crate::modes::Modes;
 use crate::offsets::Offsets;
 use crate::ops::send::Brand;
 use crate::rates::Rates;
 use crate::settings::Settings;
+use crate::spread::Spread;
 use crate::timer::Timer;
 use crate::topics::Topics;
 use crate::transaction::{Limits, Transactions};
@@ -39,6 +43,7 @@ pub struct Broker {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) forbidden: Forbidden,
+    pub(crate) modes: Modes,
     pub(crate) clients: Clients,
     pub(crate) offsets: Offsets,
     pub(crate) arrivals: Arrivals,
@@ -50,6 +55,7 @@ pub struct Broker {
     pub(crate) rates: Rates,
     pub(crate) settings: Settings,
     pub(crate) audience: Audience,
+    pub(crate) spread: Spread,
     /// A second port and the first.
     side_door: OnceLock<(u16, u16)>,
     /// Ids for messages that come without one.
@@ -95,6 +101,7 @@ impl Broker {
             topics: Topics::open(&store, &config, now),
             groups: Groups::open(&store, now),
             forbidden: Forbidden::open(&store),
+            modes: Modes::open(&store),
             clients: Clients::default(),
             offsets: Offsets::open(&store),
             arrivals: Arrivals::new(config.reading.waiters_max),
@@ -106,6 +113,7 @@ impl Broker {
             rates: Rates::new(now),
             settings,
             audience: Audience::default(),
+            spread: Spread::default(),
             side_door: OnceLock::new(),
             ids: UniqueIds::new(host, std::process::id() as u16, Rng::from_entropy().next() as u32),
             // Kept for good, so that the answers that carry it count no references.
@@ -166,6 +174,11 @@ impl Broker {
     /// Its consumer groups.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// How groups consume topics, where it was set.
+    pub fn modes(&self) -> BTreeMap<TopicName, BTreeMap<Group, SetMessageRequestModeRequestBody>> {
+        self.modes.all()
     }
 
     /// Who is connected.

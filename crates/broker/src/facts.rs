@@ -25,6 +25,9 @@ pub(crate) const LOCKS: FactKind = FactKind(30);
 /// Where a half message was first stored → how often its producers were asked, and when last.
 pub(crate) const CHECKS: FactKind = FactKind(40);
 
+/// Group and topic → how it consumes the topic, as JSON.
+pub(crate) const MODES: FactKind = FactKind(50);
+
 /// Stands between the two names of a key; no name holds it.
 const BETWEEN: u8 = 1;
 

@@ -2,6 +2,7 @@
 //! The remoting faces: wire types in and out, one file for each of `ops`. A face translates; it decides nothing.
 
 pub(crate) mod admin;
+pub(crate) mod assignment;
 pub(crate) mod heartbeat;
 pub(crate) mod lock;
 pub(crate) mod offset;

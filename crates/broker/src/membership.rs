@@ -2,7 +2,8 @@
 //! This broker among others: it tells every name server who it is and which topics it has. At the start, when topics
 //! change, when a name server comes back, and every 30 seconds so that its lease lasts; at the end it says farewell.
 //! Started by whoever runs the broker. What a name server is to be told next is decided in `news`; one task for each of
-//! them does it, so that a slow one holds up nobody. The only part of this crate with a runtime of its own.
+//! them does it, so that a slow one holds up nobody; one more asks them where the queues of topics lie on other brokers,
+//! when somebody here wants to know. The only part of this crate with a runtime of its own.
 
 mod audience;
 mod news;
@@ -13,11 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use protocol::body::{RegisterBrokerBody, TopicConfig, TopicConfigAndMappingSerializeWrapper};
+use protocol::body::{
+    RegisterBrokerBody, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicRouteData,
+};
+use protocol::codes::ResponseCode;
 use protocol::data_version::DataVersion;
 use protocol::json;
-use protocol::names::BrokerName;
-use protocol::route::{QueryDataVersion, RegisterBroker, UnregisterBroker};
+use protocol::names::{BrokerName, TopicName};
+use protocol::route::{GetRouteInfo, QueryDataVersion, RegisterBroker, UnregisterBroker};
 use remoting::{CallError, Client, ClientConfig, Connection, Router};
 use stdx::{Clock, Threads, Watermark, deadline};
 
@@ -32,6 +36,8 @@ const PERIOD: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(6);
 /// The same for a farewell, which nobody waits for.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// The same for a route, which a client waits for.
+const ROUTE: Duration = Duration::from_millis(700);
 /// The first pause after a failure; doubles up to the period.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a start waits for the first answers.
@@ -71,9 +77,13 @@ impl Membership {
         let client = Client::new(ClientConfig::default(), clock.clone(), Router::<()>::new(), Arc::new(()));
         let member = Member { broker, client, listening, clock, stop: stop.clone(), spoken: spoken.clone() };
         let count = name_servers.len() as u64;
+        member.broker.spread.follow(count > 0);
         let mut threads = Threads::default();
         threads.spawn("membership", move |_| {
-            runtime.block_on(async { join_all(name_servers.iter().map(|name| member.follow(name))).await });
+            runtime.block_on(async {
+                let told = join_all(name_servers.iter().map(|name| member.follow(name)));
+                tokio::join!(told, member.scout(&name_servers));
+            });
         })?;
         while spoken.get() < count {
             let before = spoken.get();
@@ -126,6 +136,45 @@ impl Member {
         }
         self.broker.audience.lost(name_server, self.broker.topics.changed().get());
         self.farewell(name_server, &standing).await;
+    }
+
+    /// Finds out where the queues of wanted topics lie, until the end.
+    async fn scout(&self, name_servers: &[String]) {
+        let spread = &self.broker.spread;
+        while self.stop.get() == 0 {
+            let seen = spread.asked().get();
+            let mut pause = PERIOD;
+            for topic in spread.due(self.clock.now()) {
+                match self.route(name_servers, &topic).await {
+                    Some(route) => spread.learn(&topic, route.as_ref(), self.clock.now()),
+                    None => pause = PAUSE,
+                }
+            }
+            let woken = async {
+                tokio::select! {
+                    _ = self.stop.reached(1) => {}
+                    _ = spread.asked().reached(seen + 1) => {}
+                }
+            };
+            deadline(&self.clock, self.clock.now() + pause, woken).await;
+        }
+        spread.follow(false);
+    }
+
+    /// Asks one name server after the other for a route. `None` when none of them answers.
+    async fn route(&self, name_servers: &[String], topic: &TopicName) -> Option<Option<TopicRouteData>> {
+        let request = GetRouteInfo { topic: topic.clone(), standard_json: true };
+        for name_server in name_servers {
+            let Ok(answer) = self.client.call(name_server, &request, (), ROUTE).await else { continue };
+            if answer.code() == ResponseCode::TOPIC_NOT_EXIST {
+                return Some(None);
+            }
+            let read = answer.ok().ok().and_then(|(_, body)| json::from_slice(&body).ok());
+            if read.is_some() {
+                return Some(read);
+            }
+        }
+        None
     }
 
     /// Waits until there may be something to tell.

@@ -3,6 +3,7 @@
 //! No operation names a runtime; each may be dropped where it waits.
 
 pub mod admin;
+pub mod assignment;
 pub mod heartbeat;
 pub mod lock;
 pub mod offset;

@@ -9,6 +9,7 @@ use store::{AppendError, ReadError};
 
 use crate::bodies::BodyRefused;
 use crate::groups::GroupRefused;
+use crate::ops::assignment::ModeRefused;
 use crate::ops::heartbeat::ClientRefused;
 use crate::ops::offset::OffsetRefused;
 use crate::ops::pull::PullRefused;
@@ -171,6 +172,19 @@ impl From<ClientRefused> for Refusal {
             ClientRefused::NoMembers { .. } => ResponseCode::SYSTEM_ERROR,
             ClientRefused::FilterOff { .. } => ResponseCode::SYSTEM_ERROR,
             ClientRefused::BadFilter(_) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+        };
+        Refusal::new(code, refused.to_string())
+    }
+}
+
+impl From<ModeRefused> for Refusal {
+    fn from(refused: ModeRefused) -> Refusal {
+        let code = match &refused {
+            ModeRefused::Retry => ResponseCode::NO_PERMISSION,
+            ModeRefused::Pop { .. } => ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
+            ModeRefused::Topic(refused) => topic(refused),
+            ModeRefused::Group(refused) => group(refused),
+            ModeRefused::Append(error) => return append(error),
         };
         Refusal::new(code, refused.to_string())
     }

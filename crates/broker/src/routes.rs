@@ -7,7 +7,9 @@ use crate::Broker;
 use crate::handlers::admin::{
     broker, connections, groups, journey, progress, relay, replicas, reset, timers, topics, transactions,
 };
-use crate::handlers::{heartbeat, lock, offset, pull, query, recall, reply, send, send_back, transaction};
+use crate::handlers::{
+    assignment, heartbeat, lock, offset, pull, query, recall, reply, send, send_back, transaction,
+};
 
 /// Returns what a broker answers.
 pub fn routes() -> Router<Broker> {
@@ -38,6 +40,7 @@ pub fn routes() -> Router<Broker> {
         .on(heartbeat::check_client_config) // 46
         .on(lock::lock_queues) // 41
         .on(lock::unlock_queues) // 42
+        .on(assignment::query_assignment) // 400
         .on(query::query_message) // 12
         .on(query::view_message) // 33
         .class(Class::Admin)
@@ -57,6 +60,8 @@ pub fn routes() -> Router<Broker> {
         .on(groups::set_groups) // 225
         .on(groups::group_config) // 352
         .on(groups::set_readable) // 353
+        .on(assignment::set_mode) // 401
+        .on(assignment::all_modes) // 402
         .on(connections::consumer_connections) // 203
         .on(connections::producer_connections) // 204
         .on(connections::all_producers) // 328

@@ -37,8 +37,8 @@ pub use producer::{
     Ended, NotARequest, Outcome, Producer, ProducerConfig, RecallError, Replied, RequestError, SendError,
     Sent, Stored, TransactionProducer,
 };
+pub use protocol::assignment::Allocation;
 pub use queue::Queue;
-pub use rebalance::Allocation;
 pub use retry::RetryLimits;
 pub use routes::{Route, RouteError};
 pub use session::StartError;

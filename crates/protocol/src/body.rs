@@ -5,6 +5,7 @@
 //! Members stand in the order of their JSON names, which is the order Apache prints them in. Unknown members are
 //! ignored; a missing member has the value that Apache's class gives it.
 
+mod assignment;
 mod connection;
 mod consume_queue;
 mod group;
@@ -23,6 +24,10 @@ mod timer;
 mod topic;
 mod transaction;
 
+pub use assignment::{
+    MessageQueueAssignment, MessageRequestMode, MessageRequestModeSerializeWrapper,
+    QueryAssignmentRequestBody, QueryAssignmentResponseBody, SetMessageRequestModeRequestBody,
+};
 pub use connection::{
     Connection, ConsumerConnection, GetConsumerListByGroupResponseBody, OtherSubscription,
     ProducerConnection, ProducerInfo, ProducerTableInfo, QuerySubscriptionResponseBody, SubscriptionDispute,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod assignment;
 pub mod batch;
 pub mod body;
 pub mod caps;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use broker::Membership;
 use bytes::Bytes;
 use namesrv::{NameServer, NameServerConfig};
-use protocol::body::{ClusterInfo, TopicRouteData};
+use protocol::assignment::QueryAssignment;
+use protocol::body::{ClusterInfo, QueryAssignmentRequestBody, QueryAssignmentResponseBody, TopicRouteData};
 use protocol::ids::OffsetId;
 use protocol::json;
 use protocol::names::{Group, TopicName};
@@ -269,4 +270,40 @@ async fn a_broken_connection_is_forgotten_and_made_again() {
     Asker::new(&site, names.address()).until("t", Result::is_ok).await;
     assert!(began.elapsed() < Duration::from_secs(10), "long before the next heartbeat is due");
     membership.leave();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_are_assigned_across_all_brokers() {
+    let (site, other) = (Site::new(), Site::with(|config| config.identity.name = "broker-b".into()));
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let names = NameHouse::open(&site, TempDir::new().expect("a directory"), any);
+    let mut members = Vec::new();
+    for house in [&site, &other] {
+        make_topic(&house.client("op").await, "orders", 2).await;
+        let here: SocketAddr = house.address().parse().expect("an address");
+        // One that does not answer comes first.
+        let servers = vec!["127.0.0.1:1".to_owned(), names.address().to_string()];
+        let member = Membership::join(house.broker.clone(), servers, here, house.clock.clone());
+        members.push(member.expect("it starts"));
+    }
+    let (one, two) = (site.client("one").await, site.client("two").await);
+    one.join("g", &[("orders", "*")]).await;
+    two.join("g", &[("orders", "*")]).await;
+    let assigned = async |client: &Peer, name: &str| {
+        let question = QueryAssignmentRequestBody {
+            client_id: name.to_owned(),
+            consumer_group: Group::stored("g"),
+            strategy_name: "AVG".to_owned(),
+            topic: TopicName::stored("orders"),
+            ..QueryAssignmentRequestBody::default()
+        };
+        let (_, body) = client.call(&QueryAssignment, json::to_vec(&question)).await.expect("an answer");
+        let answer: QueryAssignmentResponseBody = json::from_slice(&body).expect("it reads");
+        let queues = answer.message_queue_assignments.expect("the name server was asked");
+        let queues = queues.iter().map(|one| &one.message_queue);
+        queues.map(|queue| format!("{} {}", queue.broker_name, queue.queue_id)).collect::<Vec<_>>()
+    };
+    assert_eq!(assigned(&one, "one").await, ["broker-a 0", "broker-a 1"]);
+    assert_eq!(assigned(&two, "two").await, ["broker-b 0", "broker-b 1"]);
+    members.into_iter().for_each(Membership::leave);
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::assignment::Allocation;
 use protocol::names::{Group, TopicName};
 use stdx::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +23,6 @@ use crate::consumer::listener::{Consumed, Delivery, Listener};
 use crate::consumer::member::Member;
 use crate::consumer::subscription::Subscription;
 use crate::consumer::window::WindowLimits;
-use crate::rebalance::Allocation;
 use crate::session::{Session, StartError};
 
 /// Who gets a message.

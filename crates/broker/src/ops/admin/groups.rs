@@ -114,6 +114,7 @@ impl Broker {
         now: Timestamp,
     ) -> Result<(), SetGroupRefused> {
         self.groups.remove(group, &self.store, now)?;
+        self.modes.remove_group(group, &self.store)?;
         if with_progress {
             self.offsets.remove_group(&self.store, group)?;
         }

@@ -136,6 +136,7 @@ impl Broker {
         for gone in retries.iter().filter(|retry| self.topics.get(retry).is_some()).chain([name]) {
             self.topics.remove(gone, &self.store, now)?;
             self.offsets.remove_topic(&self.store, gone).map_err(TopicRefused::from)?;
+            self.modes.remove_topic(gone, &self.store).map_err(TopicRefused::from)?;
             self.rates.forget_topic(gone);
         }
         Ok(())
