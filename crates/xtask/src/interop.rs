@@ -20,7 +20,7 @@ struct Suite {
     own_server: bool,
 }
 
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 8] = [
     Suite {
         name: "rust-sdk",
         needs: ("cargo", "--version"),
@@ -56,6 +56,21 @@ const SUITES: [Suite; 6] = [
         folder: "interop/store",
         args: &["-q", "-B", "test"],
         own_server: true,
+    },
+    // Apache's Spring Boot starter with the client that it brings, and with one that waits for answers to requests.
+    Suite {
+        name: "spring-2.3.5",
+        needs: ("mvn", "-v"),
+        folder: "interop/spring",
+        args: &["-q", "-B", "test"],
+        own_server: false,
+    },
+    Suite {
+        name: "spring-2.3.5-client-5.5.0",
+        needs: ("mvn", "-v"),
+        folder: "interop/spring",
+        args: &["-q", "-B", "test", "-Drocketmq.version=5.5.0", "-Dleft.out="],
+        own_server: false,
     },
     Suite {
         name: "go-v2",
