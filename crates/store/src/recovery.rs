@@ -228,6 +228,11 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
+/// True for a record that belongs at `at` and of which nothing is missing; in its file it lies at `in_file`.
+fn is_whole(record: &Record<'_>, at: u64, in_file: u64) -> bool {
+    crate::dispatch::check(record, at).is_ok() && !lacks_text(record, in_file)
+}
+
 /// What a disk writes at once or not at all.
 const SECTOR: u64 = 512;
 
@@ -279,10 +284,8 @@ impl<'a> Reader<'a> {
             self.fill(at, size)?;
         }
         let in_file = self.current.as_ref().map_or(0, |(segment, _)| at - segment.base);
-        let is_whole =
-            |record: &Record<'_>| crate::dispatch::check(record, at).is_ok() && !lacks_text(record, in_file);
         Ok(match record::scan(self.rest(at)) {
-            Scan::Record(record) if is_whole(&record) => Found::Record(record),
+            Scan::Record(record) if is_whole(&record, at, in_file) => Found::Record(record),
             Scan::Blank { len } if len as u64 == room => Found::Next(segment_end),
             _ => Found::Nothing,
         })

@@ -98,6 +98,33 @@ fn a_record_whose_properties_never_reached_the_disk_is_torn() {
     }
 }
 
+/// What the walk does not take is not what it goes on with: a log that ended in damage would be shorter the next time.
+#[test]
+fn a_torn_record_behind_damage_is_not_the_end_of_it() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, small(Durability::Disk)).unwrap();
+    let first = append(&store, "t", 0, b"first").unwrap();
+    append(&store, "t", 0, &[7; 100]).unwrap();
+    let properties = format!("A\u{1}{}\u{2}", "x".repeat(1400));
+    let (name, body) = (topic("t"), [7; 100]);
+    let queue = store.queue(&name, QueueId(0)).unwrap();
+    let message = message(&name, 0, &body, properties.as_bytes());
+    let appended = store.append(&[store::Draft { queue: &queue, message }]).unwrap();
+    run(&store);
+    store.close();
+    drop(store);
+    forget_views(&disk);
+    damage(&disk, first.end.0 + 4, |bytes| bytes[..4].fill(0));
+    let last = appended.end.0 / 512 * 512;
+    damage(&disk, last, |bytes| bytes[..(appended.end.0 - last) as usize].fill(0));
+    for _ in 0..2 {
+        let store = open(&disk, small(Durability::Disk)).unwrap();
+        assert_eq!(read_all(&store, "t", 0).len(), 1);
+        assert_eq!((store.opened().end, store.opened().damaged.len()), (first.end, 0));
+        store.close();
+    }
+}
+
 #[test]
 fn a_lost_removal_of_a_topic_is_seen_by_what_came_after_it() {
     let disk = SimDisk::new(1);

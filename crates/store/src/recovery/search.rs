@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Looking for records behind damage, and making sure that nothing is left behind the end of the log.
-//! A record is believed only if it carries the offset it lies at and its checksum holds.
+//! A record is believed only if the walk would take it: it carries the offset it lies at and nothing of it is missing.
 
 use std::io;
 
 use protocol::record::{self, MAGIC_V1, MAGIC_V2, Scan};
 
 use crate::disk::{DiskFile, read_exact_at};
-use crate::recovery::Ground;
+use crate::recovery::{Ground, is_whole};
 
 /// How much is looked at in one go.
 const CHUNK: usize = 1 << 20;
@@ -61,7 +61,8 @@ fn holds(file: &dyn DiskFile, base: u64, place: u64, size: u64) -> io::Result<bo
     }
     let mut bytes = vec![0; len];
     read_exact_at(file, &mut bytes, place - base)?;
-    Ok(matches!(record::scan(&bytes), Scan::Record(record) if record.verify_crc().is_ok()))
+    // by the walk's own measure: what it does not take must not be where it goes on
+    Ok(matches!(record::scan(&bytes), Scan::Record(record) if is_whole(&record, place, place - base)))
 }
 
 /// The first byte other than zero in `from..to` of a file.
