@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use protocol::body::{ConsumeType, MessageModel, SubscriptionData};
+use protocol::body::{MessageModel, SubscriptionData};
 use protocol::names::{ByteStr, Group, TopicName};
 use remoting::Connection;
 use stdx::Timestamp;
@@ -92,9 +92,7 @@ impl Clients {
         self.with_members(group, |members| Wants {
             broadcasts: members.manner.model == MessageModel::Broadcasting,
             subscription: members.subscription(connection, topic).cloned(),
-            dispute: members
-                .dispute(connection, topic)
-                .filter(|_| members.manner.consume_type == ConsumeType::Passively),
+            dispute: members.dispute(connection, topic),
         })
     }
 

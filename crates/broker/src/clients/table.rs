@@ -81,6 +81,8 @@ pub struct Members {
 #[derive(Debug)]
 struct Member {
     session: Session,
+    /// How this member consumes, whatever others of its group do.
+    consume_type: ConsumeType,
     words: HashMap<TopicName, Word>,
     fingerprint: i32,
 }
@@ -95,6 +97,11 @@ pub(crate) struct Disputed<'a> {
 }
 
 impl Member {
+    /// True when its queues are dealt to it: one that chooses them by itself is in nobody's way.
+    fn shares(&self) -> bool {
+        self.consume_type == ConsumeType::Passively
+    }
+
     /// True when it subscribes, but not to this topic: the queues that fall to it are read by nobody.
     fn misses(&self, topic: &TopicName) -> bool {
         !self.words.is_empty() && !self.words.contains_key(topic)
@@ -138,22 +145,28 @@ impl ClientTable {
         let joined = !members.sessions.contains_key(&session.connection);
         let member = members.sessions.entry(session.connection).or_insert_with(|| Member {
             session: session.clone(),
+            consume_type: manner.consume_type,
             words: HashMap::new(),
             fingerprint,
         });
         member.session = session.clone();
-        let (mut unknown, mut disputed) = (false, Vec::new());
+        let turned = std::mem::replace(&mut member.consume_type, manner.consume_type) != manner.consume_type;
+        let (mut unknown, mut is_new) = (false, turned);
         match subscriptions {
             Some(subscriptions) => {
-                let (words, is_new) = newest(&member.words, subscriptions, &mut self.said);
+                let (words, differ) = newest(&member.words, subscriptions, &mut self.said);
                 member.words = words;
                 member.fingerprint = fingerprint;
-                if is_new {
-                    disputed = members.agree();
-                }
+                is_new |= differ;
             }
             None => unknown = member.words.is_empty() || member.fingerprint != fingerprint,
         }
+        if turned {
+            // who begins to share comes behind those who share already
+            self.said += 1;
+            member.words.values_mut().for_each(|word| word.since = self.said);
+        }
+        let disputed = if is_new { members.agree() } else { Vec::new() };
         Greeted { joined, resubscribed: members.topics() != before, unknown, disputed }
     }
 
@@ -341,9 +354,11 @@ impl Members {
     }
 
     /// Says how the member on `connection` stands to its group, if that shares out the messages of a topic and not all of
-    /// its members want the same.
+    /// those that take part want the same.
     pub(crate) fn dispute(&self, connection: ConnectionId, topic: &TopicName) -> Option<Dispute> {
-        let own = self.own(connection, topic).filter(|_| self.manner.model == MessageModel::Clustering)?;
+        let shares = self.sessions.get(&connection).is_some_and(Member::shares);
+        let shares = shares && self.manner.model == MessageModel::Clustering;
+        let own = self.own(connection, topic).filter(|_| shares)?;
         self.agreements.get(topic)?.dispute(own)
     }
 
@@ -382,20 +397,25 @@ impl Members {
             for (connection, member) in &self.sessions {
                 let Some(word) = member.words.get(topic) else { continue };
                 let is_other = self.dispute(*connection, topic).is_some_and(|dispute| dispute.is_other);
-                assert_eq!(is_other, !word.subscription.same(agreement.governing()), "{topic}");
-                governed += usize::from(!is_other);
+                let differs = !word.subscription.same(agreement.governing());
+                assert_eq!(is_other, differs && member.shares(), "{topic}");
+                governed += usize::from(!differs);
             }
             assert!(governed > 0, "a filter that nobody wants governs {topic}");
         }
     }
 
-    /// Weighs anew what the members want; returns the topics that were not disputed before.
+    /// Weighs anew what the members want that share a topic, or all if none does; returns the topics that were not
+    /// disputed before.
     fn agree(&mut self) -> Vec<TopicName> {
         let before = std::mem::take(&mut self.agreements);
         let mut disputed = Vec::new();
         for topic in self.topics() {
-            let words = self.sessions.values().filter_map(|member| member.words.get(&topic));
-            let is_missed = self.sessions.values().any(|member| member.misses(&topic));
+            let sharing = |member: &&Member| member.shares() && member.words.contains_key(&topic);
+            let is_shared = self.sessions.values().any(|member| sharing(&member));
+            let heard = self.sessions.values().filter(|member| sharing(member) || !is_shared);
+            let words = heard.filter_map(|member| member.words.get(&topic));
+            let is_missed = self.sessions.values().any(|member| member.shares() && member.misses(&topic));
             let Some(agreement) = Agreement::of(words, is_missed) else { continue };
             let was_disputed = before.get(&topic).is_some_and(Agreement::is_disputed);
             if agreement.is_disputed() && !was_disputed {
