@@ -2,6 +2,7 @@
 //! Members that leave it to their broker which queues they consume.
 
 use bytes::Bytes;
+use protocol::admin::topic::DeleteTopicInBroker;
 use protocol::assignment::{GetAllMessageRequestMode, QueryAssignment, SetMessageRequestMode};
 use protocol::body::{
     MessageModel, MessageRequestMode, MessageRequestModeSerializeWrapper, QueryAssignmentRequestBody,
@@ -103,4 +104,11 @@ async fn how_a_group_consumes_is_kept_and_pop_is_refused() {
     assert_eq!(format!("{:?}", next.modes()), format!("{:?}", site.broker.modes()), "it is in the log");
     next.delete_group(&Group::stored("g"), true, site.clock.now()).expect("it goes");
     assert!(site.successor().modes().is_empty());
+    one.send("bills", 0, &[], "makes the topic").await;
+    assert_eq!(set(&one, "bills", "g", Pull).await, Ok(()));
+    one.call(&DeleteTopicInBroker { topic: TopicName::stored("bills") }, Bytes::new())
+        .await
+        .expect("it goes");
+    assert!(!all(&one).await.contains("bills"));
+    assert!(!format!("{:?}", site.successor().modes()).contains("bills"));
 }
