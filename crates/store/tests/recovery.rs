@@ -4,7 +4,7 @@
 use protocol::names::QueueId;
 use store::disk::Disk;
 use store::disk::sim::SimDisk;
-use store::{Durability, OpenError};
+use store::{Appended, Durability, OpenError, Store};
 
 use crate::rig::*;
 
@@ -71,6 +71,14 @@ fn a_flipped_bit_costs_one_message_and_is_said() {
     }
 }
 
+/// Appends a message of 100 bytes with these properties.
+fn append_with(store: &Store, properties: &str) -> Appended {
+    let (name, body) = (topic("t"), [7; 100]);
+    let queue = store.queue(&name, QueueId(0)).unwrap();
+    let message = message(&name, 0, &body, properties.as_bytes());
+    store.append(&[store::Draft { queue: &queue, message }]).unwrap()
+}
+
 /// The checksum covers the body only: what lies behind it can be missing from a record that looks whole.
 #[test]
 fn a_record_whose_properties_never_reached_the_disk_is_torn() {
@@ -79,10 +87,7 @@ fn a_record_whose_properties_never_reached_the_disk_is_torn() {
         let store = open(&disk, small(Durability::Disk)).unwrap();
         append(&store, "t", 0, b"first").unwrap();
         let properties = format!("A\u{1}\0{}\u{2}CLUSTER\u{1}c\u{2}", "x".repeat(1400));
-        let (name, body) = (topic("t"), [7; 100]);
-        let queue = store.queue(&name, QueueId(0)).unwrap();
-        let message = message(&name, 0, &body, properties.as_bytes());
-        let appended = store.append(&[store::Draft { queue: &queue, message }]).unwrap();
+        let appended = append_with(&store, &properties);
         run(&store);
         store.close();
         drop(store);
@@ -105,11 +110,7 @@ fn a_torn_record_behind_damage_is_not_the_end_of_it() {
     let store = open(&disk, small(Durability::Disk)).unwrap();
     let first = append(&store, "t", 0, b"first").unwrap();
     append(&store, "t", 0, &[7; 100]).unwrap();
-    let properties = format!("A\u{1}{}\u{2}", "x".repeat(1400));
-    let (name, body) = (topic("t"), [7; 100]);
-    let queue = store.queue(&name, QueueId(0)).unwrap();
-    let message = message(&name, 0, &body, properties.as_bytes());
-    let appended = store.append(&[store::Draft { queue: &queue, message }]).unwrap();
+    let appended = append_with(&store, &format!("A\u{1}{}\u{2}", "x".repeat(1400)));
     run(&store);
     store.close();
     drop(store);
