@@ -48,26 +48,8 @@ impl<'a> Iterator for Iter<'a> {
 
 /// What stands before and behind the first `separator`, which is one byte.
 fn cut(text: &str, separator: char) -> Option<(&str, &str)> {
-    let (before, from) = text.split_at_checked(find(text.as_bytes(), separator as u8)?)?;
+    let (before, from) = text.split_at_checked(memchr::memchr(separator as u8, text.as_bytes())?)?;
     Some((before, from.get(1..)?))
-}
-
-/// The first place of `wanted`; eight bytes at a time, since names and values are too short for more.
-fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let wanteds = ONES.wrapping_mul(u64::from(wanted));
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word) ^ wanteds;
-        // the lowest flagged byte is exact; borrows only spoil bytes above it
-        let found = word.wrapping_sub(ONES) & !word & HIGHS;
-        if found != 0 {
-            return Some(index.wrapping_mul(8).wrapping_add((found.trailing_zeros() / 8) as usize));
-        }
-    }
-    let found = rest.iter().position(|byte| *byte == wanted)?;
-    Some(bytes.len().wrapping_sub(rest.len()).wrapping_add(found))
 }
 
 /// The value of the property called `name` in `text`.
