@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A message as the simulation knows it: its number makes its body, and a record is read back into what of it counts.
 
+use protocol::light;
 use protocol::names::TIMER_TOPIC;
 use protocol::properties;
 use protocol::record::{self, Record};
 use stdx::Timestamp;
+
+use crate::workload::{LIGHT, REMOVABLE};
 
 /// A topic and a queue of it.
 pub(crate) type Place = (String, u32);
@@ -25,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) commits: Option<u64>,
     /// What it says of timers.
     pub(crate) timer: Option<Timer>,
+    /// The light queues that it is in, and where.
+    pub(crate) light: Vec<(String, u64)>,
 }
 
 /// What a record says of a message with a time of its own.
@@ -46,6 +51,11 @@ impl Known {
     pub(crate) fn timed(&self) -> Option<Timer> {
         self.timer.filter(|timer| timer.origin.is_some() || self.place.0 == TIMER_TOPIC)
     }
+
+    /// Where it stands in a light queue.
+    pub(crate) fn light_offset(&self, name: &str) -> Option<u64> {
+        self.light.iter().find(|(other, _)| other == name).map(|(_, offset)| *offset)
+    }
 }
 
 /// The body of a message.
@@ -58,6 +68,16 @@ pub(crate) fn body(number: u64) -> Vec<u8> {
 /// What its property `n` says; some messages have none.
 pub(crate) fn n(number: u64) -> Option<u64> {
     (!number.is_multiple_of(5)).then_some(number % 7)
+}
+
+/// The light queues that it lists when it is for `topic`.
+pub(crate) fn lights(number: u64, topic: &str) -> &'static [&'static str] {
+    match number % 5 {
+        _ if topic == REMOVABLE => &[],
+        1 => &LIGHT[..1],
+        2 => &LIGHT,
+        _ => &[],
+    }
 }
 
 /// What counts of a record. Its body is what was sent.
@@ -85,7 +105,16 @@ pub(crate) fn known(record: &Record<'_>) -> Known {
         tag: record.tag().unwrap_or_default().to_owned(),
         commits: (record.transaction() == 8).then(|| record.prepared().0).filter(|id| *id != 0),
         timer,
+        light: lit(record),
     }
+}
+
+fn lit(record: &Record<'_>) -> Vec<(String, u64)> {
+    let names =
+        record.property(properties::INNER_MULTI_DISPATCH).filter(|_| light::is_read_from(record.topic()));
+    let pairs = names.zip(record.property(properties::INNER_MULTI_QUEUE_OFFSET));
+    let pairs = pairs.into_iter().flat_map(|(names, offsets)| light::assigned(names, offsets));
+    pairs.map(|(name, offset)| (name.to_owned(), offset)).collect()
 }
 
 fn body_number(record: &Record<'_>) -> u64 {

@@ -17,13 +17,14 @@ use store::{Durability, Entry, QueueRef};
 
 use crate::crash::{Crash, Left};
 use crate::invariants::delay::Delays;
+use crate::invariants::light;
 use crate::invariants::locks::Locks;
 use crate::invariants::progress::Progress;
 use crate::invariants::retry::Retries;
 use crate::invariants::settings::Settings;
 use crate::invariants::timers::Timers;
 use crate::invariants::transaction::Transactions;
-use crate::message::{Known, Place, known};
+use crate::message::{Known, Place, known, lights};
 use crate::node::Node;
 use crate::workload::TOPICS;
 
@@ -74,6 +75,8 @@ pub(crate) struct Oracle {
     damaged: BTreeSet<(u64, u64)>,
     /// Up to where queues were looked at.
     looked: BTreeMap<Place, u64>,
+    /// Entries of light queues at the last audit.
+    pub(crate) light_entries: usize,
     pub(crate) delays: Delays,
     pub(crate) timers: Timers,
     pub(crate) retries: Retries,
@@ -97,6 +100,7 @@ impl Oracle {
             start: 0,
             damaged: BTreeSet::new(),
             looked: BTreeMap::new(),
+            light_entries: 0,
             delays: Delays::default(),
             timers: Timers::default(),
             retries: Retries::default(),
@@ -175,12 +179,22 @@ impl Oracle {
         assert!(seen.tag == attempt.tag || is_recall, "{seen:?} had another tag: {}", attempt.tag);
         let (topic, queue) = (seen.place.0.as_str(), seen.place.1);
         let own = (attempt.topic.clone(), attempt.queue);
+        if seen.place == own {
+            let is_listed =
+                seen.light.iter().map(|(name, _)| name.as_str()).eq(lights(number, topic).iter().copied());
+            assert!(is_listed, "{seen:?} is not in the light queues that it lists");
+        }
         if seen.reconsumed == 0 && attempt.state == State::Open {
             attempt.state = State::Stored;
         }
         if let Some(timer) = seen.timed() {
-            let is_own = seen.real.as_ref().unwrap_or(&seen.place) == &own || is_recall;
-            assert!(attempt.is_timed && is_own, "{seen:?} waits or was delivered in a wrong place");
+            let real = seen.real.as_ref().unwrap_or(&seen.place);
+            let is_retry = seen.reconsumed > 0 && real.0.starts_with("%RETRY%");
+            let is_own = attempt.is_timed && (*real == own || is_recall);
+            assert!(is_retry || is_own, "{seen:?} waits or was delivered in a wrong place");
+            if is_retry && timer.origin.is_none() {
+                self.retries.waits(start, seen, real, Some(timer.due));
+            }
             return match topic == TIMER_TOPIC {
                 true => self.timers.stands(start, seen, timer),
                 false => self.timers.delivered(start, seen, timer),
@@ -190,7 +204,7 @@ impl Oracle {
             (Some(real), level) if topic == SCHEDULE_TOPIC => {
                 match seen.reconsumed {
                     0 => assert!(level == Some(queue) && *real == own, "{seen:?} waits in a wrong place"),
-                    _ => self.retries.waits(start, seen, real),
+                    _ => self.retries.waits(start, seen, real, None),
                 }
                 self.delays.waits(start, seen, real);
             }
@@ -389,6 +403,8 @@ impl Oracle {
         self.settings.check(node);
         self.progress.check(node);
         self.retained(node.store.watermarks().start.get(), now);
+        self.light_entries =
+            light::check(&self.book, node, |queue, from, to| self.after_holes(node, queue, from, to));
     }
 
     /// Passes over the marks of what a power cut took.

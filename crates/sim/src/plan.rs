@@ -40,6 +40,7 @@ pub(crate) enum Work {
     Reset,
     Topic,
     Group,
+    Policy,
     Leave,
 }
 
@@ -99,6 +100,7 @@ impl Plan {
             (Work::Reset, 2),
             (Work::Topic, 3),
             (Work::Group, 1),
+            (Work::Policy, 3),
             (Work::Leave, 2),
         ];
         let is_kept = |work: Work, rng: &mut Rng| matches!(work, Work::Send | Work::Pull) || !rng.chance(4);

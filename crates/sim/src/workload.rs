@@ -24,6 +24,8 @@ pub(crate) const TOPICS: [&str; 3] = ["t0", "t1", REMOVABLE];
 pub(crate) const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
 /// The topic that operators delete.
 pub(crate) const REMOVABLE: &str = "t2";
+/// Light queues, which messages of the other topics list.
+pub(crate) const LIGHT: [&str; 2] = ["%LMQ%a", "%LMQ%b"];
 /// Queues of every topic.
 pub(crate) const QUEUES: u64 = 2;
 /// The third and the fourth have the same hash.
@@ -126,6 +128,7 @@ impl World {
             Work::Reset => self.reset(),
             Work::Topic => self.change_topic(),
             Work::Group => self.change_group(),
+            Work::Policy => self.set_policy(),
             Work::Leave => self.leave(),
         }
     }

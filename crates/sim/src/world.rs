@@ -319,6 +319,9 @@ impl World {
         // The process may have died after it removed a segment.
         self.oracle.retained(start, self.now());
         self.oracle.audit(&self.node, self.now());
+        if self.oracle.light_entries > 0 {
+            self.trace.reach("light after a crash".to_owned());
+        }
         self.oracle.transactions.check(&self.node);
         self.oracle.resolve();
         self.clients.restarted();

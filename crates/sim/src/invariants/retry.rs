@@ -1,13 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A message that is given back comes again with one try more, or is a dead letter when it has had them all.
+//! A message that is given back comes again with one try more, at the time that the policy of its group has for it, or is
+//! a dead letter when it has had them all.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::body::{GroupRetryPolicyType, SubscriptionGroupConfig};
+use stdx::Timestamp;
 
 use crate::crash::{Crash, Left};
 use crate::message::{Known, Place};
 
-/// What becomes of a message that is given back: group, message, its tries then, whether it is dead.
-pub(crate) type Fate = (String, u64, i32, bool);
+/// What becomes of a message that is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fate {
+    pub(crate) group: String,
+    pub(crate) number: u64,
+    /// How often it was tried then.
+    pub(crate) tries: i32,
+    pub(crate) then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It is a dead letter.
+    Dead,
+    /// It comes again after the time of a delay level.
+    Level,
+    /// It comes again then.
+    At(Timestamp),
+}
+
+/// How long a group that has a policy lets a message wait that failed `before` times before.
+pub(crate) fn wait_of(group: &SubscriptionGroupConfig, before: i32) -> Option<Duration> {
+    let policy = &group.group_retry_policy;
+    let millis = match policy.kind {
+        GroupRetryPolicyType::Customized => {
+            // The first two entries are for no retry.
+            let waits = &policy.customized_retry_policy.as_ref()?.next[2..];
+            waits[(before as usize).min(waits.len() - 1)]
+        }
+        GroupRetryPolicyType::Exponential => {
+            let growing = policy.exponential_retry_policy.as_ref()?;
+            (0..before).fold(growing.initial, |wait, _| wait * growing.multiplier).min(growing.max)
+        }
+    };
+    Some(Duration::from_millis(millis as u64))
+}
 
 #[derive(Default)]
 pub(crate) struct Retries {
@@ -47,20 +86,20 @@ impl Retries {
         (self.given[id].answered, self.given[id].end) = (answer, end);
     }
 
-    /// A copy waits for its next try.
-    pub(crate) fn waits(&mut self, start: u64, seen: &Known, real: &Place) {
+    /// A copy waits for its next try, in the queue of a level or until `due`.
+    pub(crate) fn waits(&mut self, start: u64, seen: &Known, real: &Place, due: Option<Timestamp>) {
         let group =
             real.0.strip_prefix("%RETRY%").unwrap_or_else(|| panic!("{seen:?} goes to no retry topic"));
-        self.copy(start, seen, (group.to_owned(), seen.number, seen.reconsumed, false));
+        self.copy(start, seen, group, due.map_or(Then::Level, Then::At));
     }
 
     /// A copy is a dead letter.
     pub(crate) fn dead(&mut self, start: u64, seen: &Known) {
-        let group = seen.place.0.trim_start_matches("%DLQ%").to_owned();
-        self.copy(start, seen, (group, seen.number, seen.reconsumed, true));
+        self.copy(start, seen, seen.place.0.trim_start_matches("%DLQ%"), Then::Dead);
     }
 
-    fn copy(&mut self, start: u64, seen: &Known, fate: Fate) {
+    fn copy(&mut self, start: u64, seen: &Known, group: &str, then: Then) {
+        let fate = Fate { group: group.to_owned(), number: seen.number, tries: seen.reconsumed, then };
         let tried = self.given.iter().filter(|given| given.fate == fate && given.answered != Answer::Refused);
         let copies = self.copies.values().filter(|(_, other)| *other == fate).count();
         assert!(copies < tried.count(), "{seen:?} was not given back like that");

@@ -36,6 +36,13 @@ struct Waiting {
     real: Place,
 }
 
+impl Waiting {
+    /// It is a copy that its group's policy lets wait, and nobody's to take back.
+    fn is_retry(&self) -> bool {
+        self.real.0.starts_with("%RETRY%")
+    }
+}
+
 struct End {
     end: u64,
     number: u64,
@@ -95,12 +102,12 @@ impl Timers {
 
     /// Those that can be asked for.
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        self.waiting.values().map(|waiting| waiting.number).collect()
+        self.waiting.values().filter(|waiting| !waiting.is_retry()).map(|waiting| waiting.number).collect()
     }
 
     /// What came of a wish, told by the server.
     pub(crate) fn answered(&mut self, number: u64, outcome: Outcome) {
-        let is_waiting = self.open().any(|(_, waiting)| waiting.number == number);
+        let is_waiting = self.open().any(|(_, waiting)| waiting.number == number && !waiting.is_retry());
         match outcome {
             Outcome::Cancelled => {
                 let is_delivered = self.is_delivered(number);

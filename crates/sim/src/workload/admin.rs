@@ -2,7 +2,10 @@
 //! Operators: they move groups, and change and delete topics and groups.
 
 use broker::ops::admin::reset::ResetInput;
-use protocol::body::{SubscriptionGroupConfig, TopicConfig};
+use protocol::body::{
+    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, GroupRetryPolicyType,
+    SubscriptionGroupConfig, TopicConfig,
+};
 use protocol::names::{Group, QueueId, QueueOffset, TopicName};
 use stdx::Timestamp;
 
@@ -104,5 +107,35 @@ impl World {
         if matches!(deleted, Some(Ok(()))) {
             self.oracle.progress.removed(|(group, _)| group == "g2");
         }
+    }
+
+    /// Says how long what a group gives back waits for its next try.
+    pub(super) fn set_policy(&mut self) {
+        let now = self.now();
+        let name = ["g0", "g1"][self.rng.below(2) as usize];
+        let (kind, waits, growing) = match self.rng.below(4) {
+            0 => (GroupRetryPolicyType::Customized, None, None),
+            1 => {
+                let growing = ExponentialRetryPolicy { initial: 700, max: 2000, multiplier: 2 };
+                (GroupRetryPolicyType::Exponential, None, Some(growing))
+            }
+            _ => {
+                let waits = [self.rng.below(4000) as i64, self.rng.below(4000) as i64];
+                (GroupRetryPolicyType::Customized, Some(CustomizedRetryPolicy::of_retries(&waits)), None)
+            }
+        };
+        let group_retry_policy =
+            GroupRetryPolicy { kind, customized_retry_policy: waits, exponential_retry_policy: growing };
+        let said = format!("{group_retry_policy:?}");
+        let config = SubscriptionGroupConfig {
+            group_name: Group::stored(name),
+            group_retry_policy,
+            ..SubscriptionGroupConfig::default()
+        };
+        let set = self.live(|world| {
+            let groups = world.node.broker.groups();
+            groups.update(config, &world.node.store, now).map(drop)
+        });
+        self.say(&format!("set the policy of {name} to {said}: {set:?}"));
     }
 }

@@ -12,7 +12,7 @@ use store::Settled;
 use super::{Held, QUEUES};
 use crate::invariants::progress::{Seat, committed};
 use crate::invariants::reads::{self, Ask, Wish};
-use crate::invariants::retry::Answer;
+use crate::invariants::retry::{Answer, Fate, Then, wait_of};
 use crate::plan::{PATIENCE, RETRIES};
 use crate::world::{Done, Label, World};
 
@@ -137,7 +137,13 @@ impl World {
         let index = self.rng.below(self.clients.held.len() as u64) as usize;
         let Held { group, start, number, reconsumed } = self.clients.held[index].clone();
         let delay_level = [0, 0, 1, 2, -1][self.rng.below(5) as usize];
-        let is_dead = delay_level < 0 || reconsumed >= RETRIES;
+        let now = self.now();
+        let then = match self.node.broker.groups().get(&group).and_then(|config| wait_of(&config, reconsumed))
+        {
+            _ if delay_level < 0 || reconsumed >= RETRIES => Then::Dead,
+            Some(wait) if delay_level == 0 => Then::At(now + wait),
+            _ => Then::Level,
+        };
         let input = SendBackInput {
             group: Group::stored(group.as_str()),
             offset: LogOffset(start),
@@ -147,9 +153,12 @@ impl World {
             topic_flag: 0,
             store_host: "127.0.0.1:10911".parse().expect("an address"),
         };
-        self.say(&format!("give back {number} of {group}, try {reconsumed}, level {delay_level}"));
-        let given = self.oracle.retries.gives((group, number, reconsumed + 1, is_dead));
-        let (broker, now) = (self.node.broker.clone(), self.now());
+        self.say(&format!("give back {number} of {group}, try {reconsumed}, level {delay_level}: {then:?}"));
+        if matches!(then, Then::At(_)) {
+            self.trace.reach("retry by policy".to_owned());
+        }
+        let given = self.oracle.retries.gives(Fate { group, number, tries: reconsumed + 1, then });
+        let broker = self.node.broker.clone();
         let future = async move { Done::GivenBack(broker.send_back(input, now).await) };
         let id = self.tasks.start(Label::GiveBack(given), now + PATIENCE, future);
         self.poll(id);

@@ -10,7 +10,7 @@ use protocol::record::Record;
 use store::{AppendError, Settled};
 
 use super::{QUEUES, TAGS};
-use crate::message::{Place, body, n};
+use crate::message::{Place, body, lights, n};
 use crate::oracle::{Attempt, State};
 use crate::plan::PATIENCE;
 use crate::world::{Done, Label, World};
@@ -129,6 +129,10 @@ pub(super) fn input(place: &Place, numbers: &[u64], tag: &str, when: When, waits
             When::Now => {}
             When::Level(level) => text += &format!("DELAY\u{1}{}\u{2}", level + 1),
             When::After(delay) => text += &format!("TIMER_DELAY_MS\u{1}{delay}\u{2}"),
+        }
+        let lights = lights(number, &place.0);
+        if !lights.is_empty() {
+            text += &format!("INNER_MULTI_DISPATCH\u{1}{}\u{2}", lights.join(","));
         }
         if !waits {
             text += "WAIT\u{1}false\u{2}";
