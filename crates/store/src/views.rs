@@ -113,13 +113,16 @@ struct Applied {
     unreadable: u64,
     /// Half messages from before the log's start that a replay found decided.
     ended: HashSet<LogOffset>,
-    /// The queue of the record before, and the hash of its topic: messages come in runs.
-    last: Option<(QueueRef, u64)>,
+    /// Queues of the records before, and the hashes of their topics: mostly the next record is for one of them.
+    recent: [Option<(QueueRef, u64)>; RECENT],
     /// Of the record there, so many queues have their entry: it is tried again when there was no room for the next one.
     entered: (LogOffset, usize),
     /// What is replayed lies behind damage.
     is_torn: bool,
 }
+
+/// Queues that dispatch finds without the table.
+const RECENT: usize = 16;
 
 impl Applied {
     fn entered_of(&self, at: LogOffset) -> usize {
@@ -207,7 +210,8 @@ impl Views {
     }
 
     fn queue_of(&self, applied: &mut Applied, record: &Record<'_>) -> (QueueRef, u64) {
-        if let Some((queue, topic_hash)) = &applied.last {
+        let place = record.queue().0 as usize % RECENT;
+        if let Some((queue, topic_hash)) = &applied.recent[place] {
             let key = queue.key();
             // A handle that was detached may still be right, but then it has to be looked up.
             if key.queue == record.queue() && *key.topic == *record.topic() && !queue.is_detached() {
@@ -216,7 +220,7 @@ impl Views {
         }
         let queue = self.queues.for_dispatch(record.topic(), record.queue());
         let topic_hash = hash::of_topic(record.topic());
-        applied.last = Some((queue.clone(), topic_hash));
+        applied.recent[place] = Some((queue.clone(), topic_hash));
         (queue, topic_hash)
     }
 
@@ -272,7 +276,7 @@ impl Views {
             }
         }
         self.arena.give(&freed);
-        applied.last = None;
+        applied.recent = Default::default();
     }
 
     /// Ends the replay: from here on a missing queue offset is an error, not damage to be bridged.

@@ -315,8 +315,9 @@ fn the_real_disk_with_its_loops() {
                     sent += 1;
                 }
                 Err(AppendError::Busy { .. }) => {
+                    while store.dispatch_step(1000, &mut Vec::new()) > 0 {}
                     let seen = store.watermarks().drained.get();
-                    store.watermarks().drained.wait_past(seen, Duration::from_secs(1));
+                    store.watermarks().drained.wait_past(seen, Duration::from_millis(10));
                 }
                 Err(e) => panic!("{e}"),
             }
@@ -331,6 +332,40 @@ fn the_real_disk_with_its_loops() {
         eprintln!("{durability:?} {:?}", store.opened());
         assert_eq!(read_all(&std::sync::Arc::new(store), "t", 0).len(), 500);
     }
+}
+
+/// What is not dispatched yet stays in the stages, so that dispatch need not read it from files; senders wait meanwhile.
+#[test]
+fn senders_wait_for_dispatch_as_for_the_disk() {
+    for durability in [Durability::Memory, Durability::Disk] {
+        let config = small(durability);
+        // A stage has a block more, for the alignment of its first.
+        let room = config.stages_max * (config.stage_size + 4096);
+        let store = open(&SimDisk::new(1), config).unwrap();
+        let fill = || {
+            let mut taken = 0;
+            while taken <= 2 * room {
+                match append(&store, "t", 0, &[7; 100]) {
+                    Ok(_) => taken += 100,
+                    Err(AppendError::Busy { .. }) => break,
+                    Err(e) => panic!("{e}"),
+                }
+                drained(&store);
+            }
+            taken
+        };
+        let taken = fill();
+        assert!(taken <= room, "{durability:?}: {taken} bytes fit {room}, with dispatch nowhere");
+        assert_eq!(fill(), 0, "{durability:?}");
+        while store.dispatch_step(1000, &mut Vec::new()) > 0 {}
+        assert!(fill() > 0, "{durability:?}: dispatch went on, and so does the sender");
+    }
+}
+
+fn drained(store: &store::Store) {
+    while store.drain_step() > 0 {}
+    store.flush_step();
+    store.prepare_step();
 }
 
 #[test]

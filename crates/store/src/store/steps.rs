@@ -83,7 +83,7 @@ impl Store {
         if self.health.poisoned().is_some() {
             return;
         }
-        if let Err(e) = self.log.stages().prepare(self.marks.drained.get()) {
+        if let Err(e) = self.log.stages().prepare(self.past_stages()) {
             tracing::debug!(error = %e, "no stage is made ahead");
         }
         match self.log.prepare_segment(self.marks.written.get()) {

@@ -287,7 +287,7 @@ impl Loader {
             next_slot: self.commit.next_slot,
             unreadable: 0,
             ended: HashSet::new(),
-            last: None,
+            recent: Default::default(),
             entered: (LogOffset(0), 0),
             is_torn: false,
         };
