@@ -45,7 +45,7 @@ stdx::config! {
         request_bytes: ByteSize = ByteSize::mib(256), "", restart;
         /// Connections that may be open.
         connections: usize = 16_384, "", restart, Range::AtLeast(1);
-        /// Threads that serve connections; 0 takes half of the cores: the log needs the others.
+        /// Threads that serve connections; 0 takes half of the cores, as the log needs the others, and two of two.
         workers: usize = 0, "serverWorkerThreads", restart, Range::Between(0, 1024);
     }
 }

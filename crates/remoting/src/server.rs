@@ -62,6 +62,12 @@ pub struct ServerConfig {
     pub name: &'static str,
 }
 
+/// Half of the cores, because the log needs about as much again; but two where there are two, so that what takes a core away
+/// for a while (another program, the host) does not stop every connection.
+fn usual_workers(cores: usize) -> usize {
+    cores.div_ceil(2).max(cores.min(2))
+}
+
 impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
@@ -77,7 +83,7 @@ impl Default for ServerConfig {
             unsent_per_connection: 1 << 20,
             stuck_total: 256 << 20,
             in_flight_per_connection: 4096,
-            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+            workers: std::thread::available_parallelism().map_or(1, |cores| usual_workers(cores.get())),
             name: "server",
         }
     }
