@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Official RocketMQ clients and tools against a `kiruna standalone` of our own, one fresh server a suite.
-//! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green.
+//! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green. Long suites run only
+//! when they are named.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,15 +19,18 @@ struct Suite {
     args: &'static [&'static str],
     /// Starts and stops servers by itself, the program that `$KIRUNA_BIN` names.
     own_server: bool,
+    /// Too long for every change: runs only when it is named.
+    long: bool,
 }
 
-const SUITES: [Suite; 8] = [
+const SUITES: [Suite; 9] = [
     Suite {
         name: "rust-sdk",
         needs: ("cargo", "--version"),
         folder: "crates/client",
         args: &["test", "--locked", "--package", "client", "--test", "endpoint"],
         own_server: false,
+        long: false,
     },
     Suite {
         name: "java-4.9.8",
@@ -34,6 +38,7 @@ const SUITES: [Suite; 8] = [
         folder: "interop/java",
         args: &["-q", "-B", "test", "-Drocketmq.version=4.9.8"],
         own_server: false,
+        long: false,
     },
     Suite {
         name: "java-5.5.0",
@@ -41,6 +46,7 @@ const SUITES: [Suite; 8] = [
         folder: "interop/java",
         args: &["-q", "-B", "test", "-Drocketmq.version=5.5.0"],
         own_server: false,
+        long: false,
     },
     Suite {
         name: "mqadmin-5.5.0",
@@ -48,6 +54,7 @@ const SUITES: [Suite; 8] = [
         folder: "interop/mqadmin",
         args: &["-q", "-B", "test"],
         own_server: false,
+        long: false,
     },
     // Apache's own store classes and our server read each other's commit log.
     Suite {
@@ -56,6 +63,7 @@ const SUITES: [Suite; 8] = [
         folder: "interop/store",
         args: &["-q", "-B", "test"],
         own_server: true,
+        long: false,
     },
     // Apache's Spring Boot starter with the client that it brings, and with one that waits for answers to requests.
     Suite {
@@ -64,6 +72,7 @@ const SUITES: [Suite; 8] = [
         folder: "interop/spring",
         args: &["-q", "-B", "test"],
         own_server: false,
+        long: false,
     },
     Suite {
         name: "spring-2.3.5-client-5.5.0",
@@ -71,6 +80,7 @@ const SUITES: [Suite; 8] = [
         folder: "interop/spring",
         args: &["-q", "-B", "test", "-Drocketmq.version=5.5.0", "-Dleft.out="],
         own_server: false,
+        long: false,
     },
     Suite {
         name: "go-v2",
@@ -78,10 +88,20 @@ const SUITES: [Suite; 8] = [
         folder: "interop/go",
         args: &["test", "-count=1", "./..."],
         own_server: false,
+        long: false,
+    },
+    // Apache's own integration tests, with our servers in place of those that they would start.
+    Suite {
+        name: "apache-tests-5.5.0",
+        needs: ("mvn", "-v"),
+        folder: "interop/apache-tests",
+        args: &["-q", "-B", "test"],
+        own_server: true,
+        long: true,
     },
 ];
 
-/// Runs the named suites, or all of them.
+/// Runs the named suites, or all of them but the long ones.
 pub(crate) fn run(names: &[String]) -> Result<()> {
     if names.iter().any(|name| name == "--list") {
         SUITES.iter().for_each(|suite| println!("{}", suite.name));
@@ -92,17 +112,24 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     shell::build_kiruna()?;
     let mut failed = Vec::new();
-    for suite in SUITES.iter().filter(|suite| names.is_empty() || names.iter().any(|name| name == suite.name))
-    {
+    let wanted = |suite: &&Suite| match names {
+        [] => !suite.long,
+        names => names.iter().any(|name| name == suite.name),
+    };
+    for suite in SUITES.iter().filter(wanted) {
         if !shell::exists(suite.needs.0, suite.needs.1) {
             println!("SKIPPED {}: {} is not on this machine", suite.name, suite.needs.0);
             continue;
         }
-        // The official clients have races of their own; a first failure is told, a second one counts.
-        let outcome = run_suite(suite).or_else(|error| {
-            println!("FAILED ONCE {}: {error:#}; running it again", suite.name);
-            run_suite(suite)
-        });
+        // The official clients have races of their own; a first failure is told, a second one counts. A long suite repeats
+        // by itself what failed in it.
+        let outcome = match run_suite(suite) {
+            Err(error) if !suite.long => {
+                println!("FAILED ONCE {}: {error:#}; running it again", suite.name);
+                run_suite(suite)
+            }
+            outcome => outcome,
+        };
         match outcome {
             Ok(()) => println!("passed {}", suite.name),
             Err(error) => {
