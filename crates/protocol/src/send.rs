@@ -148,7 +148,7 @@ request! {
 }
 
 request! {
-    /// Takes a delayed message back. Its answer names the message.
+    /// Takes a delayed message back.
     RecallMessage = 370 -> RecallReply {
         /// The producer's group.
         group: Option<Group> = "producerGroup",
@@ -160,10 +160,12 @@ request! {
 }
 
 header! {
-    /// The message that was taken back.
+    /// What became of a recall.
     RecallReply {
-        /// Its id.
-        message_id: ByteStr = "msgId",
+        /// The id of the message that was taken back.
+        message_id: Option<ByteStr> = "msgId",
+        /// The broker's region; clients record a recall, done or refused, only when they are told.
+        region: Option<ByteStr> = "MSG_REGION",
     }
 }
 

@@ -4,9 +4,11 @@
 use bytes::Bytes;
 use protocol::admin::timer::{ChangeTimer, CountTimers, ListTimers, ShowTimer};
 use protocol::body::{TimerHistogram, TimerInfo, TimerList};
+use protocol::ids::RecallHandle;
 use protocol::json;
 use protocol::names::{ByteStr, LogOffset, TopicName};
 use protocol::request::Request;
+use protocol::send::{RecallMessage, RecallReply};
 use serde::de::DeserializeOwned;
 use stdx::Timestamp;
 
@@ -132,4 +134,51 @@ async fn operators_take_back_and_move_with_a_true_answer() {
     assert!(both.starts_with("29 "), "{both}");
     let never = change(&client, Some("c"), None, Some(Timestamp(i64::MAX))).await;
     assert!(never.contains("further ahead"), "{never}");
+}
+
+/// Takes a message back as its producer does; returns the message's id, or how it was refused.
+async fn recall(site: &Site, client: &Peer, topic: &str, due: Timestamp, id: &str) -> String {
+    let broker = &site.broker.config().identity.name;
+    let handle = RecallHandle::encode(topic, broker, due, id).into();
+    let request = RecallMessage { group: None, topic: TopicName::stored(topic), handle };
+    let answer = client.connection.call(&request, Bytes::new(), PATIENCE).await.expect("an answer");
+    let RecallReply { message_id, region } = answer.header().expect("its header");
+    assert_eq!(region.as_deref(), Some("DefaultRegion"), "Java clients record no recall without it");
+    let refused = || format!("{} {}", answer.code().0, answer.remark().map_or("", |remark| remark));
+    message_id.map_or_else(refused, |id| id.to_string())
+}
+
+#[tokio::test]
+async fn a_producer_may_take_back_what_nobody_knows_while_its_time_lies_ahead() {
+    let site = Site::new();
+    let client = site.client("one").await;
+    send(&client, "orders", HOUR, "a").await;
+    send(&client, "bills", HOUR, "b").await;
+    let (past, ahead) = (Timestamp(1), site.clock.now() + std::time::Duration::from_secs(3_600));
+    assert_eq!(recall(&site, &client, "orders", ahead, "nobody").await, "nobody");
+    assert_eq!(
+        recall(&site, &client, "bills", ahead, "a").await,
+        "a",
+        "nothing of that name is for this topic"
+    );
+    assert_eq!(
+        state(&client, "orders", "a").await,
+        ["waiting"],
+        "and the one for another topic is left alone"
+    );
+    let late = recall(&site, &client, "orders", past, "nobody").await;
+    assert!(late.starts_with("604 "), "{late}");
+    assert_eq!(
+        change(&client, Some("nobody"), None, None).await,
+        "unknown",
+        "operators are told which it is"
+    );
+
+    assert_eq!(change(&client, Some("a"), None, Some(past)).await, "moved");
+    let reader = site.client("reader").await;
+    reader.join("g", &[("orders", "*")]).await;
+    let (_, _, found) = reader.pull(waiting(pull_request("g", "orders", 1, 0), PATIENCE)).await;
+    assert_eq!(found, ["a"]);
+    let late = recall(&site, &client, "orders", ahead, "a").await;
+    assert!(late.starts_with("604 "), "delivered, whatever the handle says: {late}");
 }

@@ -19,7 +19,7 @@ pub enum RecallError {
     /// The broker that keeps the message is not known.
     #[error("not recalled: {0}")]
     Route(#[from] RouteError),
-    /// The broker says that it is delivered, or knows no such message.
+    /// The broker says that it is delivered.
     #[error("not recalled: {0}")]
     Refused(String),
     /// It was not reached, or did not answer: only then the message may be taken back all the same.
@@ -49,7 +49,7 @@ impl Producer {
         match response.code() {
             ResponseCode::SUCCESS => {
                 let header = response.header().map_err(RecallError::Failed)?;
-                Ok(header.message_id.to_string())
+                Ok(header.message_id.map_or(meant.unique, |id| id.to_string()))
             }
             code => Err(RecallError::Refused(format!("{code:?}: {}", response.refused()))),
         }

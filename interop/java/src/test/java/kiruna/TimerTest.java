@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.reflect.InvocationTargetException;
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -48,6 +50,12 @@ class TimerTest {
 
     private static String handle(SendResult result) throws Exception {
         return (String) SendResult.class.getMethod("getRecallHandle").invoke(result);
+    }
+
+    /** The same handle, but for another topic. */
+    private static String readdressed(String handle, String topic, String other) {
+        String words = new String(Base64.getUrlDecoder().decode(handle), StandardCharsets.UTF_8);
+        return Base64.getUrlEncoder().encodeToString(words.replace(" " + topic + " ", " " + other + " ").getBytes(StandardCharsets.UTF_8));
     }
 
     private static String recall(DefaultMQProducer producer, String topic, String handle) throws Throwable {
@@ -140,6 +148,8 @@ class TimerTest {
             assertEquals(gone.getMsgId(), recall(producer, topic, handle(gone)));
             var mismatch = assertThrows(MQBrokerException.class, () -> recall(producer, other, handle(kept)));
             assertEquals(604, mismatch.getResponseCode());
+            // A handle for the other topic, with the id of a message of this one: success, and the message comes all the same.
+            assertEquals(kept.getMsgId(), recall(producer, other, readdressed(handle(kept), topic, other)));
             for (String expected : new String[] {"plain", "level", "kept"}) {
                 MessageExt got = inbox.messages.poll(60, TimeUnit.SECONDS);
                 assertNotNull(got, expected);
