@@ -6,10 +6,12 @@
 mod ledger;
 pub(crate) mod records;
 
+use std::sync::OnceLock;
+
 use parking_lot::{Mutex, MutexGuard};
-use protocol::names::LogOffset;
+use protocol::names::{HALF_OP_TOPIC, HALF_TOPIC, LogOffset, QueueId, TopicName};
 use stdx::{Timestamp, Watermark};
-use store::{AppendError, FactChange, Half, Store};
+use store::{AppendError, FactChange, Half, QueueLimit, QueueRef, Store};
 
 pub use self::ledger::{Decision, Open};
 pub(crate) use self::ledger::{Due, Judged, Ledger, Limits};
@@ -23,6 +25,9 @@ pub(crate) struct Transactions {
     /// How often was asked, changed since it was last saved; `None` takes the count away.
     counts: Mutex<Vec<Counted>>,
     alarm: Watermark,
+    /// The queue of half messages, and that of the notes of decisions, from their first use on.
+    halves: OnceLock<QueueRef>,
+    notes: OnceLock<QueueRef>,
 }
 
 impl Transactions {
@@ -41,7 +46,17 @@ impl Transactions {
         let ids = store.facts(facts::CHECKS).into_iter();
         let ids = ids.filter_map(|(key, _)| Some(LogOffset(u64::from_be_bytes(key.try_into().ok()?))));
         let stale = ids.filter(|id| ledger.get(*id).is_none()).map(|id| (id, None)).collect();
-        Transactions { ledger: Mutex::new(ledger), counts: Mutex::new(stale), alarm: Watermark::default() }
+        Transactions { ledger: Mutex::new(ledger), counts: Mutex::new(stale), ..Transactions::default() }
+    }
+
+    /// The queue of half messages.
+    pub(crate) fn half_queue(&self, store: &Store) -> Result<&QueueRef, QueueLimit> {
+        known(&self.halves, HALF_TOPIC, store)
+    }
+
+    /// The queue of the notes of decisions.
+    pub(crate) fn note_queue(&self, store: &Store) -> Result<&QueueRef, QueueLimit> {
+        known(&self.notes, HALF_OP_TOPIC, store)
     }
 
     /// The book. Held while a decision goes into the log, so that the first one there is the first one here.
@@ -104,4 +119,13 @@ const SAVED_TOGETHER: usize = 4096;
 
 fn key(id: LogOffset) -> Vec<u8> {
     id.0.to_be_bytes().to_vec()
+}
+
+/// The only queue of a topic that is never removed.
+fn known<'a>(place: &'a OnceLock<QueueRef>, topic: &str, store: &Store) -> Result<&'a QueueRef, QueueLimit> {
+    if let Some(known) = place.get() {
+        return Ok(known);
+    }
+    let found = store.queue(&TopicName::stored(topic), QueueId(0))?;
+    Ok(place.get_or_init(|| found))
 }

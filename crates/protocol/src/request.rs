@@ -13,7 +13,8 @@
 //!     }
 //! }
 //! ```
-//! A header reads its fields in one pass, ignores those it does not know, and takes the last of repeated ones.
+//! A header reads its fields in one pass, ignores those it does not know, and takes the last of repeated ones. One that is
+//! `PullMessage = 11 -> PullReply, renewed` can be read from one like it, too.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
@@ -95,7 +96,7 @@ macro_rules! header {
             fn encode(&self, _: &mut $crate::fields::FieldsOut<'_>) {}
         }
     };
-    ($(#[$doc:meta])* $name:ident { $(
+    ($(#[$doc:meta])* $name:ident $($renewed:ident)? { $(
         $(#[$about:meta])*
         $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
     ),+ $(,)? }) => {
@@ -105,14 +106,14 @@ macro_rules! header {
 
         impl $crate::request::Header for $name {
             $crate::request::codec! {
-                fn decode, fn encode, $name { $($field: $type = $wire $(absent as $sentinel)? $(or $default)?),+ }
+                fn decode, fn encode, $(fn $renewed,)? $name { $($field: $type = $wire $(absent as $sentinel)? $(or $default)?),+ }
             }
         }
     };
 }
 
-/// The two functions of a codec, for a struct whose fields have the given names on the wire. One `in order` has SDKs
-/// that write the fields in just that order, and is tried so first.
+/// The two functions of a codec, for a struct whose fields have the given names on the wire; with a third one it is also
+/// renewed from one like it. One `in order` has SDKs that write the fields in just that order, and is tried so first.
 macro_rules! codec {
     (in order fn $decode:ident, fn $encode:ident, fn $renewed:ident, $name:ident { $(
         $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
@@ -127,17 +128,7 @@ macro_rules! codec {
             Self::decode_any(fields)
         }
 
-        fn $renewed(&self, fields: &$crate::fields::Fields) -> Option<Self> {
-            $(let mut $field: Option<$type> = None;)+
-            fields.varied(&mut |name, fields, at| {
-                $(if name == $wire.as_bytes() {
-                    $field = Some(fields.at(at)?);
-                    return Some(());
-                })+
-                Some(())
-            })?;
-            Some($name { $($field: $field.unwrap_or_else(|| self.$field.clone())),+ })
-        }
+        $crate::request::codec! { fn $renewed, $name { $($field: $type = $wire),+ } }
 
         fn decode_in_order(
             fields: &mut $crate::fields::InOrder<'_>,
@@ -152,6 +143,28 @@ macro_rules! codec {
 
         $crate::request::codec! {
             fn decode_any, fn $encode, $name { $($field: $type = $wire $(absent as $sentinel)? $(or $default)?),+ }
+        }
+    };
+    (fn $renewed:ident, $name:ident { $($field:ident: $type:ty = $wire:literal),+ }) => {
+        fn $renewed(&self, fields: &$crate::fields::Fields) -> Option<Self> {
+            $(let mut $field: Option<$type> = None;)+
+            fields.varied(&mut |name, fields, at| {
+                $(if name == $wire.as_bytes() {
+                    $field = Some(fields.at(at)?);
+                    return Some(());
+                })+
+                Some(())
+            })?;
+            Some($name { $($field: $field.unwrap_or_else(|| self.$field.clone())),+ })
+        }
+    };
+    (fn $decode:ident, fn $encode:ident, fn $renewed:ident, $name:ident { $(
+        $field:ident: $type:ty = $wire:literal $(absent as $sentinel:literal)? $(or $default:expr)?
+    ),+ $(,)? }) => {
+        $crate::request::codec! { fn $renewed, $name { $($field: $type = $wire),+ } }
+
+        $crate::request::codec! {
+            fn $decode, fn $encode, $name { $($field: $type = $wire $(absent as $sentinel)? $(or $default)?),+ }
         }
     };
     (fn $decode:ident, fn $encode:ident, $name:ident { $(
@@ -254,8 +267,8 @@ macro_rules! request {
             type Reply = $reply;
         }
     };
-    ($(#[$doc:meta])* $name:ident = $code:literal -> $reply:ty $({ $($fields:tt)* })?) => {
-        $crate::request::header! { $(#[$doc])* $name $({ $($fields)* })? }
+    ($(#[$doc:meta])* $name:ident = $code:literal -> $reply:ty $(, $renewed:ident)? $({ $($fields:tt)* })?) => {
+        $crate::request::header! { $(#[$doc])* $name $($renewed)? $({ $($fields)* })? }
 
         impl $crate::request::Request for $name {
             const CODE: i32 = $code;

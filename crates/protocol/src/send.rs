@@ -41,7 +41,7 @@ pub struct SendHeader {
 
 impl SendHeader {
     codec! {
-        fn decode_long, fn encode_long, SendHeader {
+        fn decode_long, fn encode_long, fn renewed_long, SendHeader {
             group: Group = "producerGroup",
             topic: TopicName = "topic",
             default_topic: Option<TopicName> = "defaultTopic" absent as "",
@@ -79,7 +79,7 @@ impl SendHeader {
 
 request! {
     /// Stores one message; long field names.
-    SendMessage = 10 -> SendReply, as SendHeader by decode_long, encode_long
+    SendMessage = 10 -> SendReply, as SendHeader by decode_long, encode_long, renewed_long
 }
 
 request! {

@@ -13,7 +13,7 @@ pub const UNKNOWN: i32 = 0;
 
 request! {
     /// Ends a transaction. Clients send it one way.
-    EndTransaction = 37 -> () {
+    EndTransaction = 37 -> (), renewed {
         /// The topic, where known.
         topic: Option<TopicName> = "topic",
         /// The producer's group.

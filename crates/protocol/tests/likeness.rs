@@ -5,8 +5,9 @@
 use bytes::{BufMut, BytesMut};
 use protocol::Frame;
 use protocol::frame::Decoder;
-use protocol::request::{DecodeError, Header};
+use protocol::request::{DecodeError, Request};
 use protocol::send::{SendBatchMessage, SendMessage, SendMessageV2};
+use protocol::transaction::EndTransaction;
 
 /// A send as the Java client writes it.
 fn send(queue: &str, born: &str, properties: &str, opaque: &str) -> String {
@@ -17,6 +18,32 @@ fn send(queue: &str, born: &str, properties: &str, opaque: &str) -> String {
             r#""serializeTypeCurrentRPC":"JSON","version":509}}"#
         ),
         queue, born, properties, opaque
+    )
+}
+
+/// The same with the long names, in the order of Java's map.
+fn long_send(queue: &str, born: &str, properties: &str, opaque: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"code":10,"extFields":{{"queueId":"{}","bornTimestamp":"{}","batch":"false","reconsumeTimes":"0","#,
+            r#""producerGroup":"group","defaultTopic":"TBW102","topic":"topic","flag":"0","sysFlag":"0","#,
+            r#""defaultTopicQueueNums":"4","properties":"{}"}},"flag":0,"language":"GO","opaque":{},"#,
+            r#""serializeTypeCurrentRPC":"JSON","version":317}}"#
+        ),
+        queue, born, properties, opaque
+    )
+}
+
+/// A decision about a transaction.
+fn end(queue_offset: &str, log_offset: &str, id: &str, opaque: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"code":37,"extFields":{{"topic":"topic","msgId":"{}","producerGroup":"group","#,
+            r#""tranStateTableOffset":"{}","commitLogOffset":"{}","commitOrRollback":"8","transactionId":"{}","#,
+            r#""fromTransactionCheck":"false","bname":"b"}},"flag":2,"language":"JAVA","opaque":{},"#,
+            r#""serializeTypeCurrentRPC":"JSON","version":509}}"#
+        ),
+        id, queue_offset, log_offset, id, opaque
     )
 }
 
@@ -33,18 +60,41 @@ fn read(decoder: &mut Decoder, header: &[u8]) -> Result<Frame, DecodeError> {
     decoder.next(&mut framed(header)).map(|frame| frame.expect("it is whole"))
 }
 
-/// Everything that a frame says, and what the typed headers of sends read from it.
+/// Everything that a frame says, and what the typed headers of sends and decisions read from it.
 fn shown(frame: &Result<Frame, DecodeError>) -> String {
     let Ok(frame) = frame else { return format!("{frame:?}") };
     let (short, long) = (frame.decode::<SendMessageV2>(), frame.decode::<SendMessage>());
-    format!("{frame:?}\n{short:?}\n{long:?}\n{:?}", frame.decode::<SendBatchMessage>())
+    let (batch, end) = (frame.decode::<SendBatchMessage>(), frame.decode::<EndTransaction>());
+    format!("{frame:?}\n{short:?}\n{long:?}\n{batch:?}\n{end:?}")
+}
+
+/// The typed headers that were read last, each with the number of what it is like, as they are kept for each code.
+struct Kept<R>(Option<(u32, R)>);
+
+impl<R: Request + Clone + PartialEq + std::fmt::Debug> Kept<R> {
+    /// Reads the typed header, anew or from the one that is kept. True when that was possible.
+    fn read(&mut self, frame: &Frame, number: u32) -> bool {
+        let full = R::decode(&frame.fields);
+        if let Some((of, model)) = &self.0
+            && *of == number
+        {
+            let renewed = model.renewed(&frame.fields);
+            renewed.iter().for_each(|renewed| assert_eq!(Ok(renewed), full.as_ref(), "{frame:?}"));
+            return renewed.is_some();
+        }
+        if let Ok(header) = full {
+            self.0 = Some((number, header));
+        }
+        false
+    }
 }
 
 /// Reads headers as one connection sends them; returns how many were read by what was learned, and of how many
 /// the typed header too.
 fn check(headers: &[impl AsRef<[u8]>]) -> (usize, usize) {
     let mut decoder = Decoder::default();
-    let mut model: Option<(u32, SendMessageV2)> = None;
+    let (mut short, mut long, mut end) =
+        (Kept::<SendMessageV2>(None), Kept::<SendMessage>(None), Kept::<EndTransaction>(None));
     let (mut learned, mut renewals) = (0, 0);
     for header in headers {
         let header = header.as_ref();
@@ -54,17 +104,11 @@ fn check(headers: &[impl AsRef<[u8]>]) -> (usize, usize) {
         let Ok(frame) = found else { continue };
         let Some(number) = frame.fields.likeness() else { continue };
         learned += 1;
-        let full = SendMessageV2::decode(&frame.fields);
-        if let Some((of, model)) = &model
-            && *of == number
-        {
-            if let Some(renewed) = model.renewed(&frame.fields) {
-                assert_eq!(Ok(renewed), full, "{text}");
-                renewals += 1;
-            }
-        } else if let Ok(header) = full {
-            model = Some((number, header));
-        }
+        renewals += usize::from(match frame.code {
+            10 => long.read(&frame, number),
+            37 => end.read(&frame, number),
+            _ => short.read(&frame, number),
+        });
     }
     (learned, renewals)
 }
@@ -153,14 +197,42 @@ fn what_varies_too_much_is_left_alone() {
         format!(r#"{{"code":310,"extFields":{{{}}},"opaque":{n}}}"#, fields.join(","))
     };
     assert_eq!(check(&(0..40).map(header).collect::<Vec<_>>()), (0, 0));
-    // two kinds of request in turn
+    // more kinds of request in turn than are known at a time
     let turns: Vec<String> = (0..40)
-        .map(|n: usize| match n % 2 {
-            0 => send("0", "1", "p", &n.to_string()),
-            _ => format!(r#"{{"code":11,"extFields":{{"topic":"t"}},"opaque":{n}}}"#),
-        })
+        .map(|n: usize| format!(r#"{{"code":{},"extFields":{{"topic":"t{n}"}},"opaque":{n}}}"#, n % 7))
         .collect();
     assert_eq!(check(&turns), (0, 0));
+}
+
+#[test]
+fn kinds_that_come_in_turns_are_known_side_by_side() {
+    let texts = |n: usize| (n.to_string(), (n * 7).to_string(), format!("AC1E{n:04}"));
+    let header = |kind: usize, n: usize| {
+        let (small, large, id) = texts(n);
+        match kind {
+            0 => send(&small, &large, &id, &small),
+            1 => end(&small, &large, &id, &small),
+            _ => long_send(&small, &large, &id, &small),
+        }
+    };
+    // one by one, and in runs
+    for run in [1, 2, 30] {
+        for kinds in [2, 3] {
+            let headers: Vec<String> = (0..600).map(|n| header(n / run % kinds, n)).collect();
+            let (learned, renewed) = check(&headers);
+            // of each kind three are read in full: the first, the one that is kept, and the one that differs from it
+            assert_eq!(
+                (learned, renewed),
+                (600 - 3 * kinds, 600 - 4 * kinds),
+                "{kinds} kinds in runs of {run}"
+            );
+        }
+    }
+    // a stray one of a known code does no harm
+    let stray = |n: usize| end("1", "2", "3", "4").replace("\"bname\"", &format!("\"odd{n}\""));
+    let headers: Vec<String> =
+        (0..600).map(|n| if n % 50 == 49 { stray(n) } else { header(n / 10 % 2, n) }).collect();
+    assert_eq!(check(&headers).0, 600 - 3 * 2 - 12);
 }
 
 /// Headers damaged at random, each between whole ones.

@@ -6,7 +6,6 @@
 //! put ahead hides the settled value until dispatch reaches it; a change never replaces a later one.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -33,7 +32,7 @@ struct Tables {
     upto: LogOffset,
     /// Changed since the last checkpoint, and whether no checkpoint can know it: then it may go without a trace, as
     /// most half messages do.
-    dirty: BTreeMap<(u8, Box<[u8]>), bool>,
+    dirty: ByKey<bool>,
     /// A full checkpoint is being written: it may know anything that was there meanwhile.
     is_paged: bool,
 }
@@ -47,6 +46,27 @@ struct Fact {
 struct Ahead {
     at: LogOffset,
     value: Option<Bytes>,
+}
+
+impl Tables {
+    fn apply(&mut self, kind: FactKind, key: &[u8], value: Option<&[u8]>, at: LogOffset) {
+        let known = find(&self.settled, kind, key);
+        assert!(known.is_none_or(|known| known.at <= at), "facts are applied in log order");
+        let is_new = known.is_none() && !self.is_paged;
+        let is_gone = value.is_none();
+        put(self, kind, key, value.map(Bytes::copy_from_slice), at);
+        let dirty = self.dirty.entry(kind.0).or_default();
+        match dirty.get(key) {
+            Some(true) if is_gone && !self.is_paged => _ = dirty.remove(key),
+            Some(_) => {}
+            None => _ = dirty.insert(key.into(), is_new),
+        }
+        if let Some(ahead) = self.ahead.get_mut(&kind.0)
+            && ahead.get(key).is_some_and(|ahead| ahead.at <= at)
+        {
+            ahead.remove(key);
+        }
+    }
 }
 
 /// A fact as a checkpoint has it; without a value it was removed.
@@ -111,24 +131,17 @@ impl Facts {
 
     /// Applies one change of the record at `at`; called in log order.
     pub(crate) fn apply(&self, kind: FactKind, key: &[u8], value: Option<&[u8]>, at: LogOffset) {
+        self.0.write().apply(kind, key, value, at);
+    }
+
+    /// Removes a fact if there is one, by the record at `at`; called in log order. True when there was.
+    pub(crate) fn end(&self, kind: FactKind, key: &[u8], at: LogOffset) -> bool {
         let mut tables = self.0.write();
-        let tables = &mut *tables;
-        let known = find(&tables.settled, kind, key);
-        assert!(known.is_none_or(|known| known.at <= at), "facts are applied in log order");
-        let is_new = known.is_none() && !tables.is_paged;
-        put(tables, kind, key, value.map(Bytes::copy_from_slice), at);
-        match tables.dirty.entry((kind.0, key.into())) {
-            Entry::Occupied(dirty) if *dirty.get() && value.is_none() && !tables.is_paged => {
-                dirty.remove();
-            }
-            Entry::Occupied(_) => {}
-            Entry::Vacant(dirty) => _ = dirty.insert(is_new),
+        let is_there = find(&tables.settled, kind, key).is_some();
+        if is_there {
+            tables.apply(kind, key, None, at);
         }
-        if let Some(ahead) = tables.ahead.get_mut(&kind.0)
-            && ahead.get(key).is_some_and(|ahead| ahead.at <= at)
-        {
-            ahead.remove(key);
-        }
+        is_there
     }
 
     /// Says that records below `upto` have been applied.
@@ -146,7 +159,8 @@ impl Facts {
         let mut tables = self.0.write();
         let dirty = std::mem::take(&mut tables.dirty);
         tables.is_paged = false;
-        dirty.into_keys().map(|(kind, key)| image(&tables, kind, key)).collect()
+        let all = dirty.into_iter().flat_map(|(kind, keys)| keys.into_keys().map(move |key| (kind, key)));
+        all.map(|(kind, key)| image(&tables, kind, key)).collect()
     }
 
     /// Takes up to `count` facts behind `after`, changed or not, for a full checkpoint; [`Facts::images`] ends it.

@@ -49,11 +49,24 @@ pub struct Half {
     pub topic: TopicName,
 }
 
+/// A half message as its record says it: as [`Half`], with the names where they stand there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen<'a> {
+    pub(crate) id: LogOffset,
+    queue_offset: QueueOffset,
+    log: LogOffset,
+    stored_at: Timestamp,
+    parked: bool,
+    immunity: Option<Duration>,
+    group: &'a str,
+    topic: &'a str,
+}
+
 /// What a record says about half messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Told<'a> {
     /// A half message began, or was written again.
-    Began(Half),
+    Began(Seen<'a>),
     /// This one is decided.
     Ended(LogOffset),
     /// These are decided; named as Apache does, by queue offset.
@@ -66,7 +79,7 @@ const VERSION: u8 = 1;
 const FIXED: usize = 1 + 8 + 8 + 8 + 1 + 8 + 1;
 
 /// Reads what a record at `at` says; `None` for nearly all.
-pub(crate) fn told(record: &Record<'_>, at: LogOffset) -> Option<Told> {
+pub(crate) fn told<'a>(record: &Record<'a>, at: LogOffset) -> Option<Told<'a>> {
     // Zero is what every other message has there.
     let names = Some(record.prepared()).filter(|prepared| prepared.0 != 0);
     match record.topic() {
@@ -90,27 +103,26 @@ pub(crate) fn may_end(message: &record::Message<'_>) -> Option<LogOffset> {
 
 /// The half message that was first stored at `id`, if one was.
 pub fn first(record: &Record<'_>, id: LogOffset) -> Option<Half> {
-    (record.topic() == HALF_TOPIC).then(|| began(record, id, None))
+    (record.topic() == HALF_TOPIC).then(|| began(record, id, None).owned())
 }
 
 /// All that is known of a half message stands in its latest record, so that a log that lost the first one says the same.
-fn began(record: &Record<'_>, at: LogOffset, again: Option<LogOffset>) -> Half {
-    let mut half = Half {
+fn began<'a>(record: &Record<'a>, at: LogOffset, again: Option<LogOffset>) -> Seen<'a> {
+    let mut half = Seen {
         id: again.unwrap_or(at),
         queue_offset: record.queue_offset(),
         log: at,
         stored_at: record.stored_at(),
         parked: false,
         immunity: None,
-        group: Group::default(),
-        topic: TopicName::default(),
+        group: "",
+        topic: "",
     };
-    let (mut group, mut topic) = ("", "");
     for (name, value) in record.each_property() {
         let number = || value.parse::<u64>().ok();
         match name {
-            properties::PGROUP => group = value,
-            properties::REAL_TOPIC => topic = value,
+            properties::PGROUP => half.group = value,
+            properties::REAL_TOPIC => half.topic = value,
             properties::CHECK_IMMUNITY_TIME_IN_SECONDS => half.immunity = number().map(Duration::from_secs),
             properties::TRAN_PREPARED_QUEUE_OFFSET if again.is_some() => {
                 half.queue_offset = number().map_or(record.queue_offset(), QueueOffset);
@@ -122,7 +134,6 @@ fn began(record: &Record<'_>, at: LogOffset, again: Option<LogOffset>) -> Half {
             _ => {}
         }
     }
-    (half.group, half.topic) = (Group::stored(group), TopicName::stored(topic));
     half
 }
 
@@ -132,10 +143,12 @@ fn offsets(body: &[u8]) -> Vec<QueueOffset> {
     text.split(',').filter_map(|part| part.trim().parse().ok()).map(QueueOffset).collect()
 }
 
-impl Half {
-    /// Its key in the table of facts.
-    pub(crate) fn key(id: LogOffset) -> [u8; 8] {
-        id.0.to_be_bytes()
+impl Seen<'_> {
+    /// The same with names of its own.
+    fn owned(self) -> Half {
+        let Seen { id, queue_offset, log, stored_at, parked, immunity, group, topic } = self;
+        let (group, topic) = (Group::stored(group), TopicName::stored(topic));
+        Half { id, queue_offset, log, stored_at, parked, immunity, group, topic }
     }
 
     /// Its value in the table of facts.
@@ -154,6 +167,21 @@ impl Half {
         out.extend(&group[..len]);
         out.extend(self.topic.as_bytes());
         out
+    }
+}
+
+impl Half {
+    /// Its key in the table of facts.
+    pub(crate) fn key(id: LogOffset) -> [u8; 8] {
+        id.0.to_be_bytes()
+    }
+
+    /// Its value in the table of facts.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Half { id, queue_offset, log, stored_at, parked, immunity, group, topic } = self;
+        let (id, queue_offset, log, stored_at) = (*id, *queue_offset, *log, *stored_at);
+        let (parked, immunity) = (*parked, *immunity);
+        Seen { id, queue_offset, log, stored_at, parked, immunity, group, topic }.encode()
     }
 
     /// Reads key and value.
@@ -206,7 +234,27 @@ mod tests {
     use protocol::names::QueueId;
     use std::net::SocketAddr;
 
-    fn tell(topic: &str, sys_flag: i32, prepared: u64, body: &str, properties: &str) -> Option<Told> {
+    /// What a record says, the half message that began with names of its own.
+    #[derive(Debug, PartialEq)]
+    enum Heard {
+        Began(Half),
+        Other(Told<'static>),
+    }
+
+    fn heard(told: Told<'_>) -> Heard {
+        Heard::Other(match told {
+            Told::Began(seen) => {
+                let half = seen.owned();
+                assert_eq!(Half::decode(&Half::key(half.id), &seen.encode()), Some(half.clone()));
+                return Heard::Began(half);
+            }
+            Told::Ended(id) => Told::Ended(id),
+            Told::EndedAt(offsets) => Told::EndedAt(offsets),
+            Told::Parked(id) => Told::Parked(id),
+        })
+    }
+
+    fn tell(topic: &str, sys_flag: i32, prepared: u64, body: &str, properties: &str) -> Option<Heard> {
         let topic = TopicName::stored(topic);
         let host: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let properties = properties.replace('=', "\u{1}").replace(';', "\u{2}");
@@ -226,7 +274,7 @@ mod tests {
         let mut bytes = Vec::new();
         record::encode(&message, &mut bytes).unwrap();
         record::patch(&mut bytes, LogOffset(700), QueueOffset(7), Timestamp(9));
-        told(&Record::parse(&bytes).unwrap(), LogOffset(700))
+        told(&Record::parse(&bytes).unwrap(), LogOffset(700)).map(heard)
     }
 
     fn half() -> Half {
@@ -244,27 +292,28 @@ mod tests {
 
     #[test]
     fn what_records_say() {
+        let other = |told: Told<'static>| Some(Heard::Other(told));
         let text = "PGROUP=g;REAL_TOPIC=t;REAL_QID=2;CHECK_IMMUNITY_TIME_IN_SECONDS=30;";
-        assert_eq!(tell(HALF_TOPIC, 0, 0, "b", text), Some(Told::Began(half())));
+        assert_eq!(tell(HALF_TOPIC, 0, 0, "b", text), Some(Heard::Began(half())));
         let again = Half { id: LogOffset(40), queue_offset: QueueOffset(3), ..half() };
         let again = Half { parked: true, stored_at: Timestamp(5), ..again };
         let text = format!("{text}TRAN_PREPARED_QUEUE_OFFSET=3;TRAN_STORED_AT=5;TRAN_DECISION=parked;");
-        assert_eq!(tell(HALF_TOPIC, 0, 40, "b", &text), Some(Told::Began(again)));
+        assert_eq!(tell(HALF_TOPIC, 0, 40, "b", &text), Some(Heard::Began(again)));
         // Apache's own rewritten half messages are new ones; their old places are ended by OP records.
-        assert_eq!(tell(HALF_TOPIC, 0, 0, "b", &text), Some(Told::Began(half())));
-        assert_eq!(tell("t", 8, 40, "b", ""), Some(Told::Ended(LogOffset(40))));
-        assert_eq!(tell("SCHEDULE_TOPIC_XXXX", 8, 40, "b", ""), Some(Told::Ended(LogOffset(40))));
+        assert_eq!(tell(HALF_TOPIC, 0, 0, "b", &text), Some(Heard::Began(half())));
+        assert_eq!(tell("t", 8, 40, "b", ""), other(Told::Ended(LogOffset(40))));
+        assert_eq!(tell("SCHEDULE_TOPIC_XXXX", 8, 40, "b", ""), other(Told::Ended(LogOffset(40))));
         assert_eq!(tell("t", 8, 0, "b", ""), None, "delivered after its delay");
         assert_eq!(tell("t", 0, 40, "b", ""), None);
         let ended = vec![QueueOffset(3), QueueOffset(12)];
-        assert_eq!(tell(HALF_OP_TOPIC, 0, 0, "3,12,", "TAGS=d;"), Some(Told::EndedAt(ended)));
+        assert_eq!(tell(HALF_OP_TOPIC, 0, 0, "3,12,", "TAGS=d;"), other(Told::EndedAt(ended)));
         assert_eq!(
             tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=rollback;"),
-            Some(Told::Ended(LogOffset(40)))
+            other(Told::Ended(LogOffset(40)))
         );
         assert_eq!(tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=commit;"), None);
         assert_eq!(tell(HALF_OP_TOPIC, 0, 40, "3", "TRAN_DECISION=parked;"), None);
-        assert_eq!(tell(CHECK_MAX_TIME_TOPIC, 0, 40, "b", ""), Some(Told::Parked(LogOffset(40))));
+        assert_eq!(tell(CHECK_MAX_TIME_TOPIC, 0, 40, "b", ""), other(Told::Parked(LogOffset(40))));
         assert_eq!(tell(CHECK_MAX_TIME_TOPIC, 0, 0, "b", ""), None);
         assert_eq!(tell("orders", 0, 0, "b", "TAGS=d;"), None);
     }

@@ -45,7 +45,7 @@ pub use queue::{Boundary, Entry, QueueRef};
 pub use queues::QueueLimit;
 pub use read::{Batch, Bounds, Read, ReadLimit};
 pub use recovery::{Damage, Opened};
-pub use store::{Inspection, SegmentSummary, Store, Usage, Verification};
+pub use store::{Inspection, Near, SegmentSummary, Store, Usage, Verification};
 pub use timer::hop::{due, origin, origin_mark};
 pub use timer::{Hold, Slot, Timers, Waiting};
 pub use views::{Arrival, Difference, ViewError, ViewsUsage};

@@ -42,10 +42,12 @@ mod facts;
 mod find;
 mod halves;
 mod light;
+mod near;
 mod offline;
 mod open;
 mod steps;
 
+pub use near::Near;
 pub use offline::{Inspection, SegmentSummary, Verification};
 use steps::Upkeep;
 pub use steps::Usage;

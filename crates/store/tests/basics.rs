@@ -295,6 +295,38 @@ fn offsets_from_outside_find_records_or_nothing() {
 }
 
 #[test]
+fn records_are_found_near_each_other_and_apart() {
+    let store = open(&SimDisk::new(1), small(Durability::Memory)).unwrap();
+    let starts: Vec<LogOffset> = (0..60u8)
+        .map(|n| {
+            let appended = append(&store, "t", 0, &[n; 300]).unwrap();
+            // the last ones stay in memory, in two stages
+            if n < 40 {
+                run(&store);
+            }
+            appended.start
+        })
+        .collect();
+    let body = |near: &mut store::Near<'_>, at: LogOffset| match near.look(at, |raw, record| {
+        assert_eq!((raw.len(), &raw[..]), (record.len(), record.raw()));
+        record.body()[0]
+    }) {
+        Err(ReadError::Cold) => {
+            store.record_at(at).unwrap().map(|raw| Record::parse(&raw).unwrap().body()[0])
+        }
+        found => found.unwrap(),
+    };
+    let mut rng = stdx::Rng::new(5);
+    let mut near = store.near();
+    for _ in 0..500 {
+        let n = rng.below(60);
+        assert_eq!(body(&mut near, starts[n as usize]), Some(n as u8));
+        assert_eq!(body(&mut near, LogOffset(starts[n as usize].0 + 1 + rng.below(300))), None);
+    }
+    assert_eq!(body(&mut near, LogOffset(u64::MAX)), None);
+}
+
+#[test]
 fn the_real_disk_with_its_loops() {
     let dir = tempfile::tempdir().unwrap();
     for durability in [Durability::Memory, Durability::Disk] {

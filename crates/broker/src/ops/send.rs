@@ -24,9 +24,7 @@ use bytes::Bytes;
 use protocol::batch::BatchError;
 use protocol::body::TopicConfig;
 use protocol::kind::Kind;
-use protocol::names::{
-    ByteStr, Group, HALF_TOPIC, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName,
-};
+use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
 use protocol::record::Message;
 use protocol::{caps, properties};
 use stdx::Timestamp;
@@ -34,10 +32,11 @@ use store::{AppendError, Draft, QueueLimit, QueueRef, Settled};
 
 use self::check::{check, check_kind};
 pub(crate) use self::half::Onward;
+use self::half::Opening;
 pub use self::light::LightRefused;
 use self::plan::{RetryRule, Route, plan};
 pub(crate) use self::stamp::Brand;
-use self::stamp::Said;
+pub(crate) use self::stamp::Said;
 pub(crate) use self::timing::Clockwork;
 use crate::Broker;
 use crate::config::BrokerConfig;
@@ -255,9 +254,8 @@ struct Planned<'a> {
     timed: Option<Box<Timed>>,
     patience: Option<Duration>,
     is_dead: bool,
-    /// The first half of a transaction, and how long its producer is not to be asked.
-    is_half: bool,
-    immunity: Option<Duration>,
+    /// It is the first half of a transaction.
+    half: Option<Opening<'a>>,
     /// It goes to light queues too, now.
     is_light: bool,
 }
@@ -414,9 +412,9 @@ impl Broker {
         }
         self.expire(&mut said, topic, route, now);
         let told = urgent.or(input.queue).unwrap_or_else(|| topic.any_queue());
-        let place = self.place(input, topic, told, route, now)?;
+        let place = self.place(topic, told, route, now)?;
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
-        let properties = self.properties(&said, input, &place, route, fresh.as_deref())?;
+        let properties = self.properties(&said, &input.topic, &place, route, fresh.as_deref())?;
         let is_light = self.admit_light(said.light, topic, properties.len())? && route == Route::Direct;
         Ok(Planned {
             input,
@@ -434,8 +432,11 @@ impl Broker {
             },
             patience: said.wait.then_some(config.sending.settle_timeout),
             is_dead: matches!(route, Route::DeadLetters),
-            is_half: matches!(route, Route::Half),
-            immunity: said.immunity,
+            half: (route == Route::Half).then(|| Opening {
+                topic: topic.name(),
+                group: said.group.unwrap_or_default(),
+                immunity: said.immunity,
+            }),
         })
     }
 
@@ -495,7 +496,6 @@ impl Broker {
 
     fn place<'a>(
         &'a self,
-        input: &SendInput,
         topic: &'a Topic,
         told: QueueId,
         route: Route,
@@ -507,10 +507,10 @@ impl Broker {
                 let queue = self.store.queue(&TopicName::stored(SCHEDULE_TOPIC), level.queue())?;
                 (Cow::Owned(queue), false)
             }
-            Route::Half => (Cow::Owned(self.store.queue(&TopicName::stored(HALF_TOPIC), QueueId(0))?), false),
+            Route::Half => (Cow::Borrowed(self.transactions.half_queue(&self.store)?), false),
             Route::Timed(_) => (Cow::Borrowed(self.timer.queue(&self.store)?), false),
             Route::DeadLetters => {
-                let group = input.topic.retry_group().unwrap_or_default();
+                let group = topic.name().retry_group().unwrap_or_default();
                 let (queue, is_new) = self.dead_letters(&group, now)?;
                 (Cow::Owned(queue), is_new)
             }
@@ -531,7 +531,7 @@ impl Broker {
     fn properties(
         &self,
         said: &Said<'_>,
-        input: &SendInput,
+        topic: &TopicName,
         place: &Place<'_>,
         route: Route,
         fresh: Option<&str>,
@@ -542,26 +542,26 @@ impl Broker {
                 let (level, queue) = (level.number().to_string(), place.told.to_string());
                 let also = [
                     (properties::DELAY, level.as_str()),
-                    (properties::REAL_TOPIC, &input.topic),
+                    (properties::REAL_TOPIC, topic),
                     (properties::REAL_QID, &queue),
                 ];
                 said.stored(&self.brand, &DELAYS, &also, fresh)
             }
-            Route::Half => self.half_properties(said, input, place, fresh),
+            Route::Half => self.half_properties(said, topic, place, fresh),
             Route::Timed(due) => {
                 let (floor, due, queue) = ((due.0 - 1).to_string(), due.to_string(), place.told.to_string());
                 let also = [
                     (properties::TIMER_OUT_MS, floor.as_str()),
                     (properties::TIMER_DELIVER_MS, &due),
-                    (properties::REAL_TOPIC, &input.topic),
+                    (properties::REAL_TOPIC, topic),
                     (properties::REAL_QID, &queue),
                 ];
                 said.stored(&self.brand, &TIMES, &also, fresh)
             }
             Route::DeadLetters => {
-                let origin = |name, fallback| properties::get(&input.properties, name).unwrap_or(fallback);
+                let origin = |name, fallback| properties::get(said.text(), name).unwrap_or(fallback);
                 let also = [
-                    (properties::DLQ_ORIGIN_TOPIC, origin(properties::RETRY_TOPIC, &input.topic)),
+                    (properties::DLQ_ORIGIN_TOPIC, origin(properties::RETRY_TOPIC, topic)),
                     (
                         properties::DLQ_ORIGIN_MESSAGE_ID,
                         origin(properties::ORIGIN_MESSAGE_ID, said.unique.unwrap_or_default()),
@@ -649,17 +649,42 @@ fn properties_fit(text: String) -> Result<String, SendRefused> {
 }
 
 fn message<'a>(input: &SendInput, queue: &'a QueueRef, body: &'a [u8], properties: &'a str) -> Message<'a> {
-    Message {
-        topic: &queue.key().topic,
-        queue: queue.key().queue,
+    let envelope = Envelope {
         flag: input.flag,
-        sys_flag: input.sys_flag & SENDERS_FLAGS,
+        sys_flag: input.sys_flag,
         born_at: input.born_at,
         born_host: input.born_host,
         store_host: input.store_host,
-        reconsume: input.reconsumed,
-        prepared: LogOffset(0),
-        body,
-        properties: properties.as_bytes(),
+        reconsumed: input.reconsumed,
+    };
+    envelope.message(queue, body, properties)
+}
+
+/// What a message says beside its place, its body and its properties; as in [`SendInput`].
+#[derive(Clone, Copy)]
+struct Envelope {
+    flag: i32,
+    sys_flag: i32,
+    born_at: Timestamp,
+    born_host: SocketAddr,
+    store_host: SocketAddr,
+    reconsumed: i32,
+}
+
+impl Envelope {
+    fn message<'a>(&self, queue: &'a QueueRef, body: &'a [u8], properties: &'a str) -> Message<'a> {
+        Message {
+            topic: &queue.key().topic,
+            queue: queue.key().queue,
+            flag: self.flag,
+            sys_flag: self.sys_flag & SENDERS_FLAGS,
+            born_at: self.born_at,
+            born_host: self.born_host,
+            store_host: self.store_host,
+            reconsume: self.reconsumed,
+            prepared: LogOffset(0),
+            body,
+            properties: properties.as_bytes(),
+        }
     }
 }

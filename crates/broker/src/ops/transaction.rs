@@ -26,7 +26,7 @@ use store::halves::{NOTES, NOTES_COMMIT, NOTES_LOST, NOTES_PARKED, NOTES_ROLLBAC
 use store::{AppendError, Draft, Half, ReadError, Settled, Store};
 
 pub use self::together::Ending;
-use super::send::{Onward, SendRefused};
+use super::send::{Onward, Said, SendRefused};
 use crate::Broker;
 use crate::loops::Wake;
 use crate::topics::{READ, WRITE};
@@ -118,7 +118,7 @@ pub struct Past {
 
 /// A decision that nothing stands against.
 struct Ruling {
-    half: Half,
+    half: Arc<Half>,
     /// What is delivered; nothing by a rollback.
     onward: Option<Onward>,
 }
@@ -137,13 +137,13 @@ struct Entered {
     asked: Vec<LogOffset>,
 }
 
-/// Whether a producer that says its message's id means another one.
-fn is_another(record: &Record<'_>, said: &[Option<ByteStr>; 2]) -> bool {
+/// Whether a producer that says its message's id means another one than this.
+fn is_another(unique: Option<&str>, said: &[Option<ByteStr>; 2]) -> bool {
     let mut said = said.iter().flatten().filter(|id| !id.is_empty()).peekable();
     if said.peek().is_none() {
         return false;
     }
-    record.property(properties::UNIQ_KEY).is_some_and(|unique| !said.any(|id| **id == *unique))
+    unique.is_some_and(|unique| !said.any(|id| **id == *unique))
 }
 
 /// The most questions in one step, and the pause after such a step.
@@ -171,7 +171,9 @@ impl Broker {
             Some(raw) => raw,
             None => self.moved(&half)?.ok_or(EndRefused::Lost { id: half.id })?,
         };
-        if Record::parse(&raw).is_ok_and(|record| is_another(&record, &input.unique)) {
+        let is_another =
+            |record: Record<'_>| is_another(record.property(properties::UNIQ_KEY), &input.unique);
+        if Record::parse(&raw).is_ok_and(is_another) {
             return Err(EndRefused::NotThere { id: half.id });
         }
         let until = now + self.config().sending.busy_wait;
@@ -214,14 +216,14 @@ impl Broker {
     /// Puts a decision into the log, unless there is one. Returns where it ends; `None` when it was the same before.
     fn decide(
         &self,
-        half: &Half,
+        half: &Arc<Half>,
         raw: &Bytes,
         input: &EndInput,
         now: Timestamp,
     ) -> Result<Option<LogOffset>, EndRefused> {
         let record = Record::parse(raw).map_err(|_| EndRefused::Lost { id: half.id })?;
         let onward = match input.decision {
-            Decision::Commit => Some(self.onward(raw, &record, now)?),
+            Decision::Commit => Some(self.onward(raw, &record, Said::read(record.properties_text()), now)?),
             Decision::Rollback => None,
         };
         let ruling = Ruling { half: half.clone(), onward };
@@ -270,9 +272,9 @@ impl Broker {
         audit: Option<&Audit>,
         now: Timestamp,
     ) -> Result<LogOffset, EndRefused> {
-        let (topic, queue) = self.note_queue()?;
+        let queue = self.note_queue()?;
         let is_commit = |ruling: &&Ruling| ruling.decision() == Decision::Commit;
-        let committed: Vec<&Half> = rulings.clone().filter(is_commit).map(|ruling| &ruling.half).collect();
+        let committed: Vec<&Half> = rulings.clone().filter(is_commit).map(|ruling| &*ruling.half).collect();
         let rolled_back = rulings.clone().filter(|ruling| !is_commit(ruling));
         let mut notes: Vec<Note> =
             rolled_back.map(|ruling| Note::new(&[&ruling.half], NOTES_ROLLBACK, audit, now)).collect();
@@ -283,27 +285,30 @@ impl Broker {
             || rulings.clone().filter_map(|ruling| Some((ruling.half.id, ruling.onward.as_ref()?)));
         let delivered =
             messages().map(|(id, onward)| Draft { queue: &onward.queue, message: onward.message(id) });
-        let noted = notes.iter().map(|note| Draft { queue: &queue, message: note.message(&topic) });
+        let noted = notes.iter().map(|note| Draft { queue, message: note.message(&queue.key().topic) });
         let drafts: Vec<Draft<'_>> = delivered.chain(noted).collect();
         let appended = match messages().any(|(_, onward)| onward.is_light) {
             false => self.store.append(&drafts)?,
             true => self.store.append_light(&drafts)?,
         };
         let ends = appended.starts().skip(1).chain([appended.end]);
-        let sizes = appended.starts().zip(ends).map(|(start, end)| (end.0 - start.0) as usize);
+        let mut sizes = appended.starts().zip(ends).map(|(start, end)| (end.0 - start.0) as usize);
+        let mut delivered = messages().map(|(_, onward)| &onward.topic).peekable();
         let mut all = 0;
-        for ((_, onward), size) in messages().zip(sizes) {
-            onward.topic.traffic(&self.rates, now).puts.add(1, size);
-            all += size;
+        while let Some(topic) = delivered.next() {
+            let (mut count, mut bytes) = (1, sizes.next().unwrap_or_default());
+            while delivered.next_if(|next| Arc::ptr_eq(next, topic)).is_some() {
+                (count, bytes) = (count + 1, bytes + sizes.next().unwrap_or_default());
+            }
+            topic.traffic(&self.rates, now).puts.add_all(count, count, bytes);
+            all += bytes;
         }
         self.counts.sent(committed.len(), all);
         Ok(appended.end)
     }
 
-    fn note_queue(&self) -> Result<(TopicName, store::QueueRef), EndRefused> {
-        let topic = TopicName::stored(HALF_OP_TOPIC);
-        let queue = self.store.queue(&topic, QueueId(0)).map_err(SendRefused::from)?;
-        Ok((topic, queue))
+    fn note_queue(&self) -> Result<&store::QueueRef, EndRefused> {
+        Ok(self.transactions.note_queue(&self.store).map_err(SendRefused::from)?)
     }
 
     /// Judges a transaction that is in no book: what the log says stands.
@@ -393,14 +398,14 @@ impl Broker {
         let parked = TopicConfig::new(TopicName::stored(CHECK_MAX_TIME_TOPIC), 1, READ | WRITE);
         let parked = self.topics.ensure(parked, &self.store, now).map_err(SendRefused::from)?.topic;
         let copies = parked.queue(QueueId(0), &self.store).map_err(SendRefused::from)?;
-        let (topic, notes) = self.note_queue()?;
+        let notes = self.note_queue()?;
         let note = Note::new(&[half], NOTES_PARKED, None, now);
         let copy = Draft { queue: &copies, message: records::parked(half, &record, parked.name()) };
         let mut ledger = self.transactions.ledger();
         if ledger.get(half.id).is_none() {
             return Ok(());
         }
-        self.store.append(&[copy, Draft { queue: &notes, message: note.message(&topic) }])?;
+        self.store.append(&[copy, Draft { queue: notes, message: note.message(&notes.key().topic) }])?;
         ledger.park(half.id);
         drop(ledger);
         tracing::warn!(topic = %half.topic, group = %half.group, half = half.id.0, "transaction parked: asked about too often, nobody decided");
@@ -409,13 +414,13 @@ impl Broker {
 
     /// Ends a transaction whose data damage took, so that it holds nobody up; loudly, for a message is lost.
     fn give_up(&self, half: &Half, now: Timestamp) -> Result<(), EndRefused> {
-        let (topic, notes) = self.note_queue()?;
+        let notes = self.note_queue()?;
         let note = Note::new(&[half], NOTES_LOST, None, now);
         let mut ledger = self.transactions.ledger();
         if ledger.get(half.id).is_none() {
             return Ok(());
         }
-        self.store.append(&[Draft { queue: &notes, message: note.message(&topic) }])?;
+        self.store.append(&[Draft { queue: notes, message: note.message(&notes.key().topic) }])?;
         ledger.forget(half.id);
         drop(ledger);
         self.transactions.count(half.id, None);
@@ -440,7 +445,7 @@ pub(crate) fn past(store: &Store, id: LogOffset) -> Result<Option<Past>, ReadErr
     let half = Record::parse(&raw).ok().and_then(|record| store::halves::first(&record, id));
     let Some(half) = half else { return Ok(None) };
     let (topic, all) = (TopicName::stored(HALF_OP_TOPIC), (Timestamp(0), Timestamp(i64::MAX)));
-    let notes = store.by_key(&topic, &records::note_key(id).to_string(), NOTES_MAX, all.0, all.1)?;
+    let notes = store.by_key(&topic, &records::note_key(id), NOTES_MAX, all.0, all.1)?;
     let said = |raw: &Bytes| match Record::parse(raw).ok()?.property(NOTES)? {
         NOTES_COMMIT => Some((Some(Decision::Commit), Some(raw.clone()))),
         NOTES_ROLLBACK => Some((Some(Decision::Rollback), Some(raw.clone()))),

@@ -6,6 +6,8 @@
 //! exactly one of these; only a question that really went out is counted; a decision is never replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::names::{Group, LogOffset, QueueOffset};
@@ -38,7 +40,7 @@ pub(crate) struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
     /// It is open.
-    Open(Half),
+    Open(Arc<Half>),
     /// It was decided lately.
     Decided(Decision),
     /// It is not known here; the log may know.
@@ -76,13 +78,32 @@ pub(crate) struct Ledger {
     due: BTreeSet<(Timestamp, LogOffset)>,
     stranded: HashMap<Group, BTreeSet<LogOffset>>,
     parked: usize,
-    decided: HashMap<LogOffset, Decision>,
+    decided: HashMap<LogOffset, Decision, BuildHasherDefault<Spread>>,
     decided_order: VecDeque<LogOffset>,
+}
+
+/// Hashes an offset of the log. Nobody outside chooses those that are kept: each is where the log put a half message.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.0 ^ number) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
-    half: Half,
+    half: Arc<Half>,
     checks: u32,
     place: Place,
 }
@@ -132,7 +153,7 @@ impl Ledger {
             _ => (0, limits.first(&half)),
         };
         let place = if half.parked { Place::Parked } else { Place::Due(at) };
-        let before = self.open.insert(id, Entry { half, checks, place });
+        let before = self.open.insert(id, Entry { half: Arc::new(half), checks, place });
         assert!(before.is_none() && !self.decided.contains_key(&id), "a half message is opened once");
         self.enter(id, place);
     }
@@ -181,8 +202,8 @@ impl Ledger {
         let ready = self.due.range(..=(now, LogOffset(u64::MAX))).take(max);
         let entries = ready.map(|(_, id)| &self.open[id]);
         let what = |entry: &Entry| match entry.checks >= limits.checks_max {
-            true => Due::Park(entry.half.clone()),
-            false => Due::Ask(entry.half.clone()),
+            true => Due::Park(Half::clone(&entry.half)),
+            false => Due::Ask(Half::clone(&entry.half)),
         };
         entries.map(what).collect()
     }
@@ -227,14 +248,14 @@ impl Ledger {
     pub(crate) fn park(&mut self, id: LogOffset) {
         self.place(id, Place::Parked);
         if let Some(entry) = self.open.get_mut(&id) {
-            entry.half.parked = true;
+            Arc::make_mut(&mut entry.half).parked = true;
         }
     }
 
     /// Asks from the beginning again.
     pub(crate) fn resume(&mut self, id: LogOffset, now: Timestamp) {
         if let Some(entry) = self.open.get_mut(&id) {
-            entry.half.parked = false;
+            Arc::make_mut(&mut entry.half).parked = false;
             entry.checks = 0;
             self.place(id, Place::Due(now));
         }
@@ -319,7 +340,7 @@ fn shown(entry: &Entry) -> Open {
         Place::Due(at) => Some(at),
         Place::Stranded | Place::Parked => None,
     };
-    Open { half: entry.half.clone(), checks: entry.checks, next }
+    Open { half: Half::clone(&entry.half), checks: entry.checks, next }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! parked copy, and the record that a producer is shown when it is asked. Written by the operations on transactions.
 //! Invariant: each names its half messages by where they were first stored.
 
-use std::fmt::{self, Display, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
@@ -45,10 +44,13 @@ impl Note {
         let mut keys = String::with_capacity(halves.len() * 16);
         let mut body = String::with_capacity(halves.len() * 12);
         for half in halves {
-            let gap = if keys.is_empty() { "" } else { " " };
-            let comma = if body.is_empty() { "" } else { "," };
-            write!(keys, "{gap}{}", note_key(half.id)).expect("text takes text");
-            write!(body, "{comma}{}", half.queue_offset).expect("text takes text");
+            if !keys.is_empty() {
+                keys.push(' ');
+                body.push(',');
+            }
+            keys.push_str(KEY);
+            push_decimal(&mut keys, half.id.0);
+            push_decimal(&mut body, half.queue_offset.0);
         }
         let mut properties = PropertiesOut::default();
         properties.push(properties::TAGS, REMOVED);
@@ -81,9 +83,27 @@ impl Note {
     }
 }
 
+/// What stands before the offset in the key of a note.
+const KEY: &str = "half-";
+
 /// The key by which the note of a half message is found.
-pub(crate) fn note_key(id: LogOffset) -> impl Display {
-    fmt::from_fn(move |f| write!(f, "half-{id}"))
+pub(crate) fn note_key(id: LogOffset) -> String {
+    format!("{KEY}{id}")
+}
+
+/// Writes a number as `Display` does, which is much of what a note costs.
+fn push_decimal(out: &mut String, number: u64) {
+    let mut digits = [b'0'; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] += (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push_str(str::from_utf8(&digits[at..]).expect("digits are text"));
 }
 
 /// The copy of a half message that was asked about often enough: the message as it was, in the topic for such.
@@ -105,4 +125,30 @@ pub(crate) fn question(half: &Half, record: &Record<'_>, checks: u32) -> Result<
     record::encode(&message, &mut bytes)?;
     record::patch(&mut bytes, half.id, QueueOffset(half.queue_offset.0), half.stored_at);
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::names::Group;
+
+    #[test]
+    fn a_note_names_its_half_messages_in_digits() {
+        let half = |id, offset| Half {
+            id: LogOffset(id),
+            queue_offset: QueueOffset(offset),
+            log: LogOffset(id),
+            stored_at: Timestamp(0),
+            parked: false,
+            immunity: None,
+            group: Group::default(),
+            topic: TopicName::default(),
+        };
+        let halves = [half(0, 0), half(10, 9), half(u64::MAX, 18_446_744_073_709_551_609)];
+        let note = Note::new(&halves.each_ref(), "commit", None, Timestamp(0));
+        let keys = halves.iter().map(|half| note_key(half.id)).collect::<Vec<_>>().join(" ");
+        let offsets = halves.iter().map(|half| half.queue_offset.to_string()).collect::<Vec<_>>().join(",");
+        assert_eq!(properties::get(note.properties.as_str(), properties::KEYS), Some(&*keys));
+        assert_eq!(note.body, offsets);
+    }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. What the JSON headers of one connection have in common. A producer writes the same header again and again but
 //! for a few values: once that is known, all between them is compared instead of read. The decoder of a connection keeps
-//! one [`Likeness`] and asks it before it reads a header in full.
-//! Invariant: a header is like the model only if reading it in full would find the same members and fields, with other
+//! one [`Likeness`] and asks it before it reads a header in full. It knows a few kinds of header side by side: half messages
+//! and decisions about them come in turns.
+//! Invariant: a header is like a model only if reading it in full would find the same members and fields, with other
 //! values in the holes alone; so a frame from here is the frame that `json::decode` makes.
 
 use std::fmt;
@@ -23,12 +24,18 @@ const CREDIT: u16 = 16 * COST;
 const LONGEST: usize = 4096;
 const OPAQUE: &[u8] = b"\"opaque\":";
 
+/// So many kinds of header are known at a time, each of another code.
+const KINDS: usize = 3;
+/// So many headers that were read in full are remembered by their codes.
+const MISSES: usize = 4;
+
 /// What was learned from the headers of one connection.
 #[derive(Clone)]
 pub(super) struct Likeness {
-    model: Option<Model>,
-    /// The code of the header before, if that was read in full.
-    missed: Option<i32>,
+    /// One a code, the one that fitted last in front.
+    models: Vec<Model>,
+    /// The codes of the last headers that were read in full, the latest in front; none of a kind that fitted since.
+    missed: [Option<i32>; MISSES],
     /// Counts models, so that each has a number of its own.
     made: u32,
     credit: u16,
@@ -36,7 +43,7 @@ pub(super) struct Likeness {
 
 impl Default for Likeness {
     fn default() -> Likeness {
-        Likeness { model: None, missed: None, made: 0, credit: CREDIT }
+        Likeness { models: Vec::new(), missed: [None; MISSES], made: 0, credit: CREDIT }
     }
 }
 
@@ -63,30 +70,47 @@ impl fmt::Debug for Likeness {
 }
 
 impl Likeness {
-    /// The frame of a header that is like the model, made of it. `None` for any other: it has to be read in full.
+    /// The frame of a header that is like a model, made of it. `None` for any other: it has to be read in full.
     pub(super) fn read(&mut self, header: &mut Bytes) -> Option<Frame> {
-        let frame = self.model.as_ref()?.read(header)?;
-        (self.missed, self.credit) = (None, self.credit.saturating_add(1).min(CREDIT));
+        let (at, frame) =
+            self.models.iter().enumerate().find_map(|(at, model)| Some((at, model.read(header)?)))?;
+        // kinds come in runs
+        self.models.get_mut(..=at)?.rotate_right(1);
+        self.missed.iter_mut().filter(|code| **code == Some(frame.code)).for_each(|code| *code = None);
+        self.credit = self.credit.saturating_add(1).min(CREDIT);
         Some(frame)
     }
 
-    /// Learns from a header that was read in full. One with other fields than the model takes its place if it is the second
-    /// in a row, so a stray one changes nothing.
+    /// Learns from a header that was read in full. One of a code that is not known, or with other fields, becomes a model
+    /// if a like one was read in full shortly before, so a stray one changes nothing.
     pub(super) fn learn(&mut self, header: &Bytes, frame: &Frame) {
-        let is_second = self.missed.replace(frame.code) == Some(frame.code);
-        let knows_code = self.model.as_ref().is_some_and(|model| model.frame.code == frame.code);
-        if !is_second && !knows_code || header.len() > LONGEST {
+        if frame.fields.is_empty() {
+            return;
+        }
+        let is_second = self.missed.contains(&Some(frame.code));
+        self.missed.rotate_right(1);
+        if let Some(latest) = self.missed.first_mut() {
+            *latest = Some(frame.code);
+        }
+        let known = self.models.iter().position(|model| model.frame.code == frame.code);
+        if !is_second && known.is_none() || header.len() > LONGEST {
             return;
         }
         let Some(credit) = self.credit.checked_sub(COST) else { return };
         (self.credit, self.made) = (credit, self.made.wrapping_add(1));
         let Some(mut model) = Model::of(header, frame, self.made) else { return };
-        match self.model.take() {
+        match known.map(|at| self.models.remove(at)) {
             Some(before) if before.has_fields_of(&model) => {
                 model.vary(&before);
-                self.model = (model.holes.len() <= Variation::MOST).then_some(model);
+                if model.holes.len() <= Variation::MOST {
+                    self.models.insert(0, model);
+                }
             }
-            before => self.model = if is_second { Some(model) } else { before },
+            Some(before) if !is_second => self.models.insert(0, before),
+            _ => {
+                self.models.truncate(KINDS.saturating_sub(1));
+                self.models.insert(0, model);
+            }
         }
     }
 }

@@ -54,12 +54,12 @@ impl<'a> Said<'a> {
     }
 
     fn take(&mut self, pair: &'a [u8]) {
-        // Most names are others.
-        let (b'T' | b'R' | b'K', Some(len)) =
-            (pair.first().copied().unwrap_or(0), pair.iter().position(|byte| *byte == NAME_END as u8))
-        else {
+        // Most names are others, and a message that names another record is mostly a committed one.
+        const BEGINNINGS: [&[u8]; 3] = [b"TIMER_", b"REAL_", b"KIRUNA_"];
+        if !BEGINNINGS.iter().any(|beginning| pair.starts_with(beginning)) {
             return;
-        };
+        }
+        let Some(len) = pair.iter().position(|byte| *byte == NAME_END as u8) else { return };
         let (Ok(name), Ok(value)) = (str::from_utf8(&pair[..len]), str::from_utf8(&pair[len + 1..])) else {
             return;
         };

@@ -10,7 +10,7 @@ use protocol::record::Record;
 
 use super::{Applied, Views};
 use crate::facts::FactKind;
-use crate::halves::{self, Half, Told};
+use crate::halves::{self, Half, Seen, Told};
 
 impl Views {
     /// Applies what a record says about half messages. True when it said something.
@@ -25,28 +25,26 @@ impl Views {
             }
             Told::Parked(id) => {
                 if let Some(half) = self.half(id) {
-                    self.keep(&Half { parked: true, ..half }, at);
+                    self.keep(id, &Half { parked: true, ..half }.encode(), at);
                 }
             }
         }
         true
     }
 
-    fn began(&self, applied: &mut Applied, half: &Half, at: LogOffset) {
+    fn began(&self, applied: &mut Applied, half: &Seen<'_>, at: LogOffset) {
         let is_first = half.id == at;
         // One that is written again may have been decided just before. Whoever saw its first record knows; whoever has
         // a log that begins behind that has met the decision.
         let is_cut = half.id < applied.first && !applied.ended.contains(&half.id);
         if is_first || is_cut || self.facts.has_settled(FactKind::HALF, &Half::key(half.id)) {
-            self.keep(half, at);
+            self.keep(half.id, &half.encode(), at);
         }
     }
 
     fn ended(&self, applied: &mut Applied, id: LogOffset, at: LogOffset) {
-        let key = Half::key(id);
-        if self.facts.has_settled(FactKind::HALF, &key) {
-            self.facts.apply(FactKind::HALF, &key, None, at);
-        } else if id < applied.first && !applied.is_live {
+        let was_open = self.facts.end(FactKind::HALF, &Half::key(id), at);
+        if !was_open && id < applied.first && !applied.is_live {
             applied.ended.insert(id);
         }
     }
@@ -58,8 +56,8 @@ impl Views {
         }
     }
 
-    fn keep(&self, half: &Half, at: LogOffset) {
-        self.facts.apply(FactKind::HALF, &Half::key(half.id), Some(&half.encode()), at);
+    fn keep(&self, id: LogOffset, value: &[u8], at: LogOffset) {
+        self.facts.apply(FactKind::HALF, &Half::key(id), Some(value), at);
     }
 
     fn half(&self, id: LogOffset) -> Option<Half> {

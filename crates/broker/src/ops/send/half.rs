@@ -4,9 +4,10 @@
 //! Invariant: a commit goes the way a plain send of the same message would go, delays included.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::names::{ByteStr, Group, LogOffset, QueueId, QueueOffset, TopicName};
+use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::properties;
 use protocol::record::{self, Message, Record};
 use stdx::Timestamp;
@@ -14,13 +15,14 @@ use store::{Appended, Half, QueueRef};
 
 use super::plan::{Route, plan};
 use super::stamp::Said;
-use super::{Place, Planned, SendInput, SendRefused, message};
+use super::{Envelope, Place, Planned, SendRefused};
 use crate::Broker;
-use crate::topics::{Template, Topic, TopicRefused};
+use crate::topics::{Topic, TopicRefused};
 
 /// What a half message becomes when it is committed.
 pub(crate) struct Onward {
-    input: SendInput,
+    envelope: Envelope,
+    body: Bytes,
     pub(crate) topic: Arc<Topic>,
     pub(crate) queue: QueueRef,
     properties: String,
@@ -31,7 +33,7 @@ pub(crate) struct Onward {
 impl Onward {
     /// The message, which names its half and so is the commit.
     pub(crate) fn message(&self, id: LogOffset) -> Message<'_> {
-        let plain = message(&self.input, &self.queue, &self.input.body, &self.properties);
+        let plain = self.envelope.message(&self.queue, &self.body, &self.properties);
         Message { sys_flag: plain.sys_flag | record::COMMITTED, prepared: id, ..plain }
     }
 }
@@ -55,7 +57,7 @@ impl Broker {
     pub(super) fn half_properties(
         &self,
         said: &Said<'_>,
-        input: &SendInput,
+        topic: &TopicName,
         place: &Place<'_>,
         fresh: Option<&str>,
     ) -> String {
@@ -63,10 +65,10 @@ impl Broker {
         let id = said.unique.or(fresh).unwrap_or_default();
         let also = [
             (properties::TRANSACTION_ID, id),
-            (properties::REAL_TOPIC, &*input.topic),
+            (properties::REAL_TOPIC, &**topic),
             (properties::REAL_QID, &queue),
         ];
-        said.stored(&self.brand, &STALE, &also, fresh)
+        said.stored(&self.brand, if said.stale { &STALE } else { &[] }, &also, fresh)
     }
 
     /// Takes a half message that was just stored into the ledger.
@@ -76,75 +78,83 @@ impl Broker {
         place: (LogOffset, QueueOffset),
         stored_at: Timestamp,
     ) {
-        if planned.is_half {
-            let half = planned.half(place, stored_at);
-            self.transactions.opened([half], &self.transaction_limits());
+        if let Some(opening) = &planned.half {
+            let group = Group::stored(opening.group.to_owned());
+            self.transactions.opened([opening.half(group, place, stored_at)], &self.transaction_limits());
         }
     }
 
     /// Takes those half messages into the ledger that are among messages that were just stored together.
     pub(super) fn note_halves(&self, planned: &[Result<Planned<'_>, SendRefused>], appended: &Appended) {
-        let halves = planned.iter().flatten().zip(appended.places());
-        let halves = halves.filter(|(planned, _)| planned.is_half);
-        let halves =
-            halves.map(|(planned, place)| planned.half(place, appended.stored_at)).collect::<Vec<_>>();
+        let openings = planned.iter().flatten().zip(appended.places());
+        let mut group = Group::default();
+        let halves = openings.filter_map(|(planned, place)| {
+            let opening = planned.half.as_ref()?;
+            // what one connection sends is mostly of one group
+            if *group != *opening.group {
+                group = Group::stored(opening.group.to_owned());
+            }
+            Some(opening.half(group.clone(), place, appended.stored_at))
+        });
+        let halves = halves.collect::<Vec<_>>();
         if !halves.is_empty() {
             self.transactions.opened(halves, &self.transaction_limits());
         }
     }
 
-    /// What the half message in `record`, which lies in `raw`, becomes when it is committed now.
+    /// What the half message in `record`, which lies in `raw` and has properties that say this, becomes when it is committed
+    /// now.
     pub(crate) fn onward(
         &self,
         raw: &Bytes,
         record: &Record<'_>,
+        mut said: Said<'_>,
         now: Timestamp,
     ) -> Result<Onward, SendRefused> {
-        let text = record.properties_text();
-        let (mut name, mut wanted) = ("", 0);
-        for (property, value) in properties::iter(text) {
-            match property {
-                properties::REAL_TOPIC => name = value,
-                properties::REAL_QID => wanted = value.parse().unwrap_or(0),
-                _ => {}
-            }
-        }
+        let name = said.real_topic.unwrap_or_default();
+        let wanted = said.real_queue.and_then(|text| text.parse().ok()).unwrap_or(0);
         let topic = self.topics.get(name);
         let topic =
             topic.ok_or_else(|| TopicRefused::Missing { topic: TopicName::stored(name.to_owned()) })?;
         let told = topic.still_read(QueueId(wanted));
-        let input = SendInput {
-            template: Template::default(),
-            queue: Some(told),
-            topic: topic.name().clone(),
+        let envelope = Envelope {
             flag: record.flag(),
             sys_flag: record.sys_flag(),
             born_at: record.born_at(),
             born_host: record.born_host(),
             store_host: record.store_host(),
             reconsumed: record.reconsume(),
-            reconsume_max: None,
-            properties: ByteStr::from_utf8(raw.slice_ref(text.as_bytes())).unwrap_or_default(),
-            body: raw.slice_ref(record.body()),
-            batch: false,
         };
         // COMPAT: it still says that it was a half message.
-        let mut said = Said::read(&input.properties);
         said.half = false;
-        let route = plan(&said, self.delay.levels(), None, input.reconsumed, self.clockwork(now))?;
+        let route = plan(&said, self.delay.levels(), None, envelope.reconsumed, self.clockwork(now))?;
         self.expire(&mut said, &topic, route, now);
-        let place = self.place(&input, &topic, told, route, now)?;
-        let properties = self.properties(&said, &input, &place, route, None)?;
+        let place = self.place(&topic, told, route, now)?;
+        let properties = self.properties(&said, topic.name(), &place, route, None)?;
         let queue = place.queue.into_owned();
         let is_light = route == Route::Direct && said.light.is_some();
-        Ok(Onward { topic, queue, properties, is_light, input })
+        Ok(Onward { envelope, body: raw.slice_ref(record.body()), topic, queue, properties, is_light })
     }
 }
 
-impl Planned<'_> {
-    /// The half message that it is, once it is in the log.
-    fn half(&self, (start, queue_offset): (LogOffset, QueueOffset), stored_at: Timestamp) -> Half {
-        let group = properties::get(&self.input.properties, properties::PGROUP).unwrap_or_default();
+/// A half message on its way into the log.
+pub(super) struct Opening<'a> {
+    /// The topic that it is for.
+    pub(super) topic: &'a TopicName,
+    /// The group of its producer.
+    pub(super) group: &'a str,
+    /// How long its producer is not to be asked.
+    pub(super) immunity: Option<Duration>,
+}
+
+impl Opening<'_> {
+    /// The half message, once it is in the log.
+    fn half(
+        &self,
+        group: Group,
+        (start, queue_offset): (LogOffset, QueueOffset),
+        stored_at: Timestamp,
+    ) -> Half {
         Half {
             id: start,
             queue_offset,
@@ -152,12 +162,12 @@ impl Planned<'_> {
             stored_at,
             parked: false,
             immunity: self.immunity,
-            group: Group::stored(group.to_owned()),
-            topic: self.input.topic.detached(),
+            group,
+            topic: self.topic.clone(),
         }
     }
 }
 
-/// What an earlier broker may have left in a message that is sent anew.
+/// What an earlier broker may have left in a message that is sent anew: [`Said::stale`].
 const STALE: [&str; 3] =
     [properties::TRANSACTION_ID, properties::TRANSACTION_CHECK_TIMES, properties::TRAN_PREPARED_QUEUE_OFFSET];

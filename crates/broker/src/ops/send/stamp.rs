@@ -34,6 +34,11 @@ pub(crate) struct Said<'a> {
     priority: Option<&'a str>,
     /// It is the first half of a transaction.
     pub(crate) half: bool,
+    /// The group that its producer says to be of.
+    pub(crate) group: Option<&'a str>,
+    /// The topic and the queue that a message is for which waits elsewhere.
+    pub(crate) real_topic: Option<&'a str>,
+    pub(crate) real_queue: Option<&'a str>,
     /// How long the producer of a half message is not to be asked about it.
     pub(crate) immunity: Option<Duration>,
     /// When it wants to be delivered.
@@ -44,6 +49,10 @@ pub(crate) struct Said<'a> {
     pub(crate) keyed: bool,
     /// Something in it is not stored as it came.
     rewrite: bool,
+    /// All of it is stored as it came up to here, unless its priority is not.
+    kept: usize,
+    /// An earlier broker left marks of a transaction in it.
+    pub(crate) stale: bool,
     /// For how many milliseconds it is worth being read.
     ttl: Option<&'a str>,
     /// It says already until when.
@@ -90,11 +99,16 @@ impl<'a> Said<'a> {
             light: None,
             priority: None,
             half: false,
+            group: None,
+            real_topic: None,
+            real_queue: None,
             immunity: None,
             timing: Timing::default(),
             wait: true,
             keyed: false,
             rewrite: false,
+            kept: text.len(),
+            stale: false,
             ttl: None,
             expires: false,
             deadline: None,
@@ -112,17 +126,42 @@ impl<'a> Said<'a> {
                 }
                 names::TTL_MS => said.ttl = Some(value),
                 names::EXPIRES => said.expires = true,
+                names::PGROUP => said.group = Some(value),
                 names::TRAN_MSG => said.half = value.eq_ignore_ascii_case("true"),
                 names::CHECK_IMMUNITY_TIME_IN_SECONDS => {
                     said.immunity = value.parse().ok().map(Duration::from_secs);
                 }
                 names::WAIT => said.wait = !value.eq_ignore_ascii_case("false"),
                 names::KEYS => said.keyed = !value.trim().is_empty(),
+                names::TRANSACTION_ID
+                | names::TRANSACTION_CHECK_TIMES
+                | names::TRAN_PREPARED_QUEUE_OFFSET => said.stale = true,
+                names::REAL_TOPIC => {
+                    said.real_topic = Some(value);
+                    said.drops(name);
+                }
+                names::REAL_QID => {
+                    said.real_queue = Some(value);
+                    said.drops(name);
+                }
                 _ if said.timing.read(name, value) => {}
-                _ => said.rewrite |= is_cleared(name),
+                _ if is_cleared(name) => said.drops(name),
+                _ => {}
             }
         }
         said
+    }
+
+    /// This is a property that is not stored; its name is a part of the text.
+    fn drops(&mut self, name: &str) {
+        if !self.rewrite {
+            (self.rewrite, self.kept) = (true, name.as_ptr().addr() - self.text.as_ptr().addr());
+        }
+    }
+
+    /// The text that was read.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
     }
 
     /// The kind of message that this is.
@@ -170,7 +209,10 @@ impl<'a> Said<'a> {
         if self.rewrite || !without.is_empty() {
             let priority = self.drops_priority.then_some(names::PRIORITY);
             let dropped = |name: &str| is_cleared(name) || without.contains(&name) || priority == Some(name);
-            names::iter(self.text).filter(|(name, _)| !dropped(name)).for_each(|pair| put(&mut out, pair));
+            let kept = if without.is_empty() && priority.is_none() { self.kept } else { 0 };
+            let (kept, rest) = self.text.split_at(kept);
+            out.push_str(kept);
+            names::iter(rest).filter(|(name, _)| !dropped(name)).for_each(|pair| put(&mut out, pair));
         } else {
             out.push_str(self.text);
             if !out.is_empty() && !out.ends_with(VALUE_END) {
@@ -244,6 +286,13 @@ mod tests {
             "CLUSTER=old;UNIQ_KEY=u1;POP_CK=0 1 2;INNER_MULTI_QUEUE_OFFSET=7;MSG_REGION=there;TRACE_ON=false;KEYS=k;REAL_TOPIC=t;REAL_QID=9;",
             expect![[r#"
                 UNIQ_KEY=u1;KEYS=k;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
+                unique Some("u1") delay 0 half false timed false wait true keyed true"#]],
+        );
+        // as a half message is that was stored here
+        check(
+            "A=b;UNIQ_KEY=u1;KEYS=k;__transactionId__=u1;REAL_TOPIC=t;C=d;REAL_QID=9;MSG_REGION=there;TRACE_ON=false;CLUSTER=old;E=f",
+            expect![[r#"
+                A=b;UNIQ_KEY=u1;KEYS=k;__transactionId__=u1;C=d;E=f;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
                 unique Some("u1") delay 0 half false timed false wait true keyed true"#]],
         );
     }

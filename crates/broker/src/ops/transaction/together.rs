@@ -4,17 +4,16 @@
 //! Invariants: every decision gets its own answer, in the order of the requests; what is not simply open, or not in memory,
 //! or comes twice, goes its own way afterwards, as if it had come alone, and so do all when they cannot be appended.
 
-use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::names::LogOffset;
-use protocol::record::Record;
 use stdx::Timestamp;
-use store::{Half, Settled};
+use store::{Half, Near, Settled};
 
 use super::{EndInput, EndRefused, Ended, Ruling, again, is_another};
 use crate::Broker;
+use crate::ops::send::Said;
 use crate::transaction::{Decision, Judged};
 
 /// A decision under way.
@@ -26,7 +25,6 @@ pub enum Ending {
 }
 
 /// What one decision comes to, as far as it is known before it is in the log.
-#[expect(clippy::large_enum_variant, reason = "it is looked at once, where it was made")]
 enum Judgement {
     Ruling(Ruling),
     Known(Result<Ended, EndRefused>),
@@ -37,16 +35,20 @@ enum Judgement {
 impl Broker {
     /// Ends several transactions. All but the waiting is done when this returns.
     pub fn end_together(self: &Arc<Broker>, inputs: Vec<EndInput>, now: Timestamp) -> Vec<Ending> {
-        let (mut rulings, mut known) = (Vec::new(), Vec::new());
-        let mut seen = HashSet::with_capacity(inputs.len());
+        let (mut rulings, mut known) = (Vec::with_capacity(inputs.len()), Vec::new());
+        let mut seen = Vec::with_capacity(inputs.len());
+        let mut near = self.store.near();
         for (at, (judged, input)) in self.judged(&inputs).into_iter().zip(&inputs).enumerate() {
-            let is_first = seen.insert(input.id);
-            match if is_first { self.judgement(judged, input, now) } else { Judgement::Alone } {
+            // a few dozen at most: they are sooner compared than hashed
+            let is_first = !seen.contains(&input.id);
+            seen.push(input.id);
+            match if is_first { self.judgement(judged, input, &mut near, now) } else { Judgement::Alone } {
                 Judgement::Ruling(ruling) => rulings.push((at, ruling)),
                 Judgement::Known(outcome) => known.push((at, outcome)),
                 Judgement::Alone => {}
             }
         }
+        drop(near);
         let entered = self.enter_together(&mut rulings, now);
         let mut known = known.into_iter().peekable();
         let mut rulings = rulings.into_iter().peekable();
@@ -70,10 +72,10 @@ impl Broker {
         inputs.iter().map(|input| ledger.judge(input.id, input.queue_offset, input.group.as_ref())).collect()
     }
 
-    fn judgement(&self, judged: Judged, input: &EndInput, now: Timestamp) -> Judgement {
+    fn judgement(&self, judged: Judged, input: &EndInput, near: &mut Near<'_>, now: Timestamp) -> Judgement {
         match judged {
             Judged::Open(_) if input.audit.is_some() => Judgement::Alone,
-            Judged::Open(half) => self.ruling(half, input, now),
+            Judged::Open(half) => self.ruling(half, input, near, now),
             Judged::OtherGroup => Judgement::Known(Err(EndRefused::OtherGroup)),
             Judged::OtherOffset => Judgement::Known(Err(EndRefused::OtherOffset)),
             Judged::Decided(decision) => Judgement::Known(again(input, decision)),
@@ -81,20 +83,23 @@ impl Broker {
         }
     }
 
-    fn ruling(&self, half: Half, input: &EndInput, now: Timestamp) -> Judgement {
-        let Ok(Some(raw)) = self.store.record_now(half.log) else { return Judgement::Alone };
-        let Ok(record) = Record::parse(&raw) else { return Judgement::Alone };
-        if is_another(&record, &input.unique) {
-            return Judgement::Known(Err(EndRefused::NotThere { id: half.id }));
-        }
-        let onward = match input.decision {
-            Decision::Commit => match self.onward(&raw, &record, now) {
-                Ok(onward) => Some(onward),
-                Err(refused) => return Judgement::Known(Err(refused.into())),
-            },
-            Decision::Rollback => None,
-        };
-        Judgement::Ruling(Ruling { half, onward })
+    fn ruling(&self, half: Arc<Half>, input: &EndInput, near: &mut Near<'_>, now: Timestamp) -> Judgement {
+        let id = half.id;
+        let judgement = near.look(half.log, |raw, record| {
+            let said = Said::read(record.properties_text());
+            if is_another(said.unique, &input.unique) {
+                return Judgement::Known(Err(EndRefused::NotThere { id }));
+            }
+            let onward = match input.decision {
+                Decision::Commit => match self.onward(raw, record, said, now) {
+                    Ok(onward) => Some(onward),
+                    Err(refused) => return Judgement::Known(Err(refused.into())),
+                },
+                Decision::Rollback => None,
+            };
+            Judgement::Ruling(Ruling { half, onward })
+        });
+        judgement.ok().flatten().unwrap_or(Judgement::Alone)
     }
 
     /// Puts those decisions into the log that still are the first ones, and leaves only them in `rulings`. Returns where

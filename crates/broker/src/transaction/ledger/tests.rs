@@ -77,8 +77,8 @@ fn the_first_decision_stays() {
     assert_eq!(judge(&ledger, 10, 1, Some("other")), Judged::OtherGroup);
     assert_eq!(judge(&ledger, 10, 2, Some("g")), Judged::OtherOffset);
     assert_eq!(judge(&ledger, 11, 1, Some("g")), Judged::Unknown);
-    assert_eq!(judge(&ledger, 10, 1, Some("g")), Judged::Open(half(10, "g")));
-    assert_eq!(judge(&ledger, 10, 1, None), Judged::Open(half(10, "g")));
+    assert_eq!(judge(&ledger, 10, 1, Some("g")), Judged::Open(Arc::new(half(10, "g"))));
+    assert_eq!(judge(&ledger, 10, 1, None), Judged::Open(Arc::new(half(10, "g"))));
     ledger.decide(LogOffset(10), Decision::Rollback);
     assert_eq!(judge(&ledger, 10, 1, Some("g")), Judged::Decided(Decision::Rollback));
     assert_eq!((ledger.count(), ledger.next_due()), ((0, 0), None));
