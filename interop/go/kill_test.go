@@ -17,15 +17,17 @@ import (
 	"github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
+	"github.com/apache/rocketmq-client-go/v2/producer"
 )
 
-// The others look again after 20 s at the latest; the rest is for a busy machine.
-const takeover = 90 * time.Second
+// What a dead member held in order is free when its lock's lease (60 s) is over and the others have looked again (20 s);
+// the rest is for a busy machine.
+const takeover = 150 * time.Second
 
-// member is the whole life of a process of its own, to be killed: "group topic pause".
+// member is the whole life of a process of its own, to be killed: "group topic orderly pause".
 func member(arguments string) {
 	words := strings.Fields(arguments)
-	pause := must(strconv.Atoi(words[2]))
+	pause := must(strconv.Atoi(words[3]))
 	var lock sync.Mutex
 	say := func(what string, message *primitive.MessageExt) {
 		lock.Lock()
@@ -34,7 +36,7 @@ func member(arguments string) {
 	}
 	c := must(rocketmq.NewPushConsumer(consumer.WithNameServer(namesrv()), consumer.WithGroupName(words[0]),
 		consumer.WithInstance(fmt.Sprint("i", os.Getpid())), consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
-		consumer.WithConsumeMessageBatchMaxSize(1)))
+		consumer.WithConsumerOrder(words[2] == "true"), consumer.WithConsumeMessageBatchMaxSize(1)))
 	handle := func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		for _, message := range messages {
 			say("begin", message)
@@ -67,12 +69,12 @@ type pair struct {
 	lines   []said
 }
 
-func startPair(t *testing.T, group string, topic string, pause int) *pair {
+func startPair(t *testing.T, group string, topic string, orderly bool, pause int) *pair {
 	t.Helper()
 	p := &pair{}
 	for who := range p.members {
 		command := exec.Command(must(os.Executable()))
-		command.Env = append(os.Environ(), fmt.Sprintf("KIRUNA_GO_MEMBER=%s %s %d", group, topic, pause))
+		command.Env = append(os.Environ(), fmt.Sprintf("KIRUNA_GO_MEMBER=%s %s %t %d", group, topic, orderly, pause))
 		output := must(command.StdoutPipe())
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
@@ -153,9 +155,9 @@ func awaitAll(t *testing.T, p *pair, total int) {
 	}
 }
 
-// sendOn keeps sending, round after round, until the function it returns is called; that one sends as much again and
-// returns the number of rounds.
-func sendOn(t *testing.T, round func(n int) error) (stop func() int) {
+// sendOn keeps sending, a round after each pause, until the function it returns is called; that one has 20 more rounds sent
+// and returns the number of rounds.
+func sendOn(t *testing.T, pause time.Duration, round func(n int) error) (stop func() int) {
 	t.Helper()
 	quit, rounds := make(chan struct{}), make(chan int)
 	go func() {
@@ -168,7 +170,7 @@ func sendOn(t *testing.T, round func(n int) error) (stop func() int) {
 			select {
 			case <-quit:
 				quit, left = nil, 20
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(pause):
 				left--
 			}
 		}
@@ -184,14 +186,65 @@ func TestAMemberThatDiesLosesNoMessage(t *testing.T) {
 	t.Parallel()
 	p := newProducer(t)
 	topic := autoTopic(t, p)
-	pair := startPair(t, name("G"), topic, 40)
-	stop := sendOn(t, func(n int) error {
+	pair := startPair(t, name("G"), topic, false, 40)
+	stop := sendOn(t, 20*time.Millisecond, func(n int) error {
 		_, err := p.SendSync(context.Background(), primitive.NewMessage(topic, []byte(fmt.Sprint(n))))
 		return err
 	})
 	died := pair.killFirst(t)
 	total := stop()
 	awaitAll(t, pair, total+1)
+	for body := range died {
+		if !pair.ended()[body] {
+			t.Fatalf("%s, which the dead one had begun, did not come again", body)
+		}
+	}
+}
+
+// Members of an orderly group come to their share late: the first one has locked all there is. So the sends are slow.
+func TestAMemberThatDiesLosesNoOrder(t *testing.T) {
+	t.Parallel()
+	p := newProducer(t, producer.WithQueueSelector(producer.NewHashQueueSelector()))
+	topic := autoTopic(t, newProducer(t))
+	pair := startPair(t, name("G"), topic, true, 40)
+	const keys = 4
+	stop := sendOn(t, 100*time.Millisecond, func(n int) error {
+		for key := 0; key < keys; key++ {
+			message := primitive.NewMessage(topic, []byte(fmt.Sprintf("%d:%d", key, n))).WithShardingKey(fmt.Sprint(key))
+			if _, err := p.SendSync(context.Background(), message); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	died := pair.killFirst(t)
+	total := stop()
+	// The topic was made by a message of its own.
+	awaitAll(t, pair, keys*total+1)
+	next := map[string]int{}
+	busy := map[string]said{}
+	for _, line := range pair.story() {
+		key, number, found := strings.Cut(line.body, ":")
+		if !found {
+			continue
+		}
+		if other, taken := busy[key]; taken && other.who != line.who && !died[other.body] {
+			t.Fatalf("%v while %v is not ended", line, other)
+		}
+		if line.what == "begin" {
+			busy[key] = line
+			continue
+		}
+		delete(busy, key)
+		n := must(strconv.Atoi(number))
+		// Progress is saved now and then: what the dead one ended since may come again, from there on in order.
+		if n > next[key] {
+			t.Fatalf("%v ended before %s:%d", line, key, next[key])
+		}
+		if n == next[key] {
+			next[key]++
+		}
+	}
 	for body := range died {
 		if !pair.ended()[body] {
 			t.Fatalf("%s, which the dead one had begun, did not come again", body)

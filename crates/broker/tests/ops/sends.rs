@@ -301,6 +301,7 @@ fn a_send_waits_while_the_disk_is_behind_and_is_refused_only_after_a_while() {
     };
     let mut waits = crowded();
     world.store.drain_step();
+    world.broker.dispatch_step(world.now());
     assert!(matches!(poll(waits.as_mut()), Poll::Ready(Ok(_))), "the disk has made room");
 
     let mut waits = crowded();

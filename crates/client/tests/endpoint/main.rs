@@ -6,6 +6,7 @@
 
 mod admin;
 mod cluster;
+mod killed;
 mod orderly;
 mod pull;
 mod push;

@@ -32,10 +32,16 @@ final class Kiruna implements AutoCloseable {
     }
 
     static Kiruna start(Path data) throws IOException {
+        return start(data, 0, 0);
+    }
+
+    /** One that clients find again after it was killed, because its ports stay. */
+    static Kiruna start(Path data, int namesrvPort, int brokerPort) throws IOException {
         assertNotNull(PROGRAM, "KIRUNA_BIN names the server to run");
         List<String> command = new ArrayList<>(List.of(PROGRAM, "standalone", "--data-dir", data.toString(), "--set", "segment_size=8MiB",
             "--set", "stage_dir=" + data.getParent()));
-        for (String face : List.of("namesrv", "broker", "grpc", "proxy", "metrics", "console")) {
+        command.addAll(List.of("--namesrv-port", String.valueOf(namesrvPort), "--broker-port", String.valueOf(brokerPort), "--fast-port", "0"));
+        for (String face : List.of("grpc", "proxy", "metrics", "console")) {
             command.addAll(List.of("--" + face + "-port", "0"));
         }
         Path log = data.resolveSibling(data.getFileName() + ".log");
@@ -54,6 +60,11 @@ final class Kiruna implements AutoCloseable {
         process.destroy();
         assertTrue(process.waitFor(20, TimeUnit.SECONDS), "the server ends after SIGTERM");
         assertEquals(0, process.exitValue(), "the server ends cleanly");
+    }
+
+    /** Ends it as {@code kill -9} does. */
+    void kill() throws InterruptedException {
+        process.destroyForcibly().waitFor();
     }
 
     @Override
