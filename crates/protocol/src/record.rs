@@ -39,6 +39,10 @@ pub const STORE_HOST_V6: i32 = 0x20;
 pub const TRANSACTION_MASK: i32 = 0xC;
 /// What [`TRANSACTION_MASK`] shows of a message that was committed.
 pub const COMMITTED: i32 = 0x8;
+/// Bit of the system flag, ours: the topic keeps the latest message of each key.
+pub const KEEPS_LATEST: i32 = 1 << 24;
+/// Bit of the system flag, ours: a message that was written again at the end of the log and has the queue offset that it had.
+pub const WRITTEN_AGAIN: i32 = 1 << 25;
 
 const TOPIC_V1_MAX: usize = 127;
 const SHORT_MAX: usize = i16::MAX as usize;
@@ -68,7 +72,8 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// What `record` holds once more, under another place and with other properties. It follows no prepared half.
+    /// What `record` holds once more, under another place and with other properties. It follows no prepared half, and what
+    /// its topic keeps says nothing about the other one.
     pub fn again(
         record: &Record<'a>,
         topic: &'a TopicName,
@@ -79,7 +84,7 @@ impl<'a> Message<'a> {
             topic,
             queue,
             flag: record.flag(),
-            sys_flag: record.sys_flag(),
+            sys_flag: record.sys_flag() & !(KEEPS_LATEST | WRITTEN_AGAIN),
             born_at: record.born_at(),
             born_host: record.born_host(),
             store_host: record.store_host(),

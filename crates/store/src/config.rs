@@ -53,6 +53,10 @@ pub struct StoreConfig {
     pub arena: ArenaShape,
     /// How many queues there may be.
     pub queue_limit: usize,
+    /// Where the latest message of each key is kept, the others are not shown any more after this time.
+    pub compact_after: Duration,
+    /// How many keys may have a latest message that is kept, in all topics together; each takes about 300 bytes of memory.
+    pub keys_max: usize,
     /// What is kept and for how long.
     pub retention: RetentionConfig,
 }
@@ -97,6 +101,8 @@ impl StoreConfig {
             checkpoint_interval: Duration::from_secs(10),
             arena: ArenaShape::default(),
             queue_limit: 4_000_000,
+            compact_after: Duration::from_secs(15 * 60),
+            keys_max: 1_000_000,
             retention: RetentionConfig::default(),
         }
     }

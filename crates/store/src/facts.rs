@@ -187,7 +187,8 @@ impl Facts {
     pub(crate) fn below(&self, first: LogOffset) -> Vec<FactChange> {
         let tables = self.0.read();
         let all = tables.settled.iter().flat_map(|(&kind, facts)| facts.iter().map(move |fact| (kind, fact)));
-        all.filter(|(_, (_, fact))| fact.at < first)
+        // The latest messages of keys prove themselves, and are written again as messages.
+        all.filter(|(kind, (_, fact))| fact.at < first && FactKind(*kind) != FactKind::LATEST)
             .filter(|(kind, (key, _))| find(&tables.ahead, FactKind(*kind), key).is_none())
             .map(|(kind, (key, fact))| FactChange {
                 kind: FactKind(kind),
@@ -195,6 +196,26 @@ impl Facts {
                 value: Some(fact.value.to_vec()),
             })
             .collect()
+    }
+
+    /// How many facts of a kind there are at the dispatched point.
+    pub(crate) fn count(&self, kind: FactKind) -> usize {
+        self.0.read().settled.get(&kind.0).map_or(0, BTreeMap::len)
+    }
+
+    /// Keys of the facts of a kind that begin with `front` and are picked, by key and value, at the dispatched point.
+    pub(crate) fn select(
+        &self,
+        kind: FactKind,
+        front: &[u8],
+        picks: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Vec<Box<[u8]>> {
+        use std::ops::Bound::{Included, Unbounded};
+        let tables = self.0.read();
+        let Some(facts) = tables.settled.get(&kind.0) else { return Vec::new() };
+        let facts = facts.range::<[u8], _>((Included(front), Unbounded));
+        let facts = facts.take_while(|(key, _)| key.starts_with(front));
+        facts.filter(|(key, fact)| picks(key, &fact.value)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Facts and the bytes of their keys and values, by kind.

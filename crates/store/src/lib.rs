@@ -18,6 +18,7 @@ mod flush;
 pub mod halves;
 mod health;
 mod keys;
+mod latest;
 mod lock;
 mod log;
 mod metrics;

@@ -5,8 +5,8 @@
 //! an entry below `dispatched` never changes.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use protocol::names::{LogOffset, QueueKey, QueueOffset};
@@ -16,10 +16,12 @@ use crate::views::ViewError;
 
 mod entry;
 pub(crate) mod extents;
+pub(crate) mod latest;
 mod time;
 
 pub use entry::Entry;
 use extents::{Extent, Extents};
+use latest::Latest;
 pub use time::Boundary;
 
 /// A handle of one queue; cloning is cheap.
@@ -35,6 +37,8 @@ pub(crate) struct Queue {
     /// Messages from here on do not expire.
     expiring: AtomicU64,
     is_detached: AtomicBool,
+    /// Which messages are the latest of their key, where those are kept for ever.
+    latest: OnceLock<Box<Latest>>,
     state: Mutex<State>,
 }
 
@@ -79,7 +83,23 @@ impl QueueRef {
 
     /// The first queue offset that is still there.
     pub fn first(&self) -> QueueOffset {
+        let first = self.dense_first();
+        self.0.latest().map_or(first, |latest| first.min(QueueOffset(latest.first())))
+    }
+
+    /// The first queue offset from which on every message is still there.
+    pub(crate) fn dense_first(&self) -> QueueOffset {
         QueueOffset(self.0.first.load(Ordering::Acquire))
+    }
+
+    /// Says that, of what is appended from now on, the latest message of each key is kept for ever.
+    pub fn keep_latest(&self) {
+        self.0.latest_or_new();
+    }
+
+    /// True where the latest message of each key is kept for ever.
+    pub fn keeps_latest(&self) -> bool {
+        self.0.latest.get().is_some()
     }
 
     /// One past the last message that readers may see.
@@ -130,8 +150,17 @@ impl Queue {
             dispatched: AtomicU64::new(0),
             expiring: AtomicU64::new(0),
             is_detached: AtomicBool::new(false),
+            latest: OnceLock::new(),
             state: Mutex::default(),
         }
+    }
+
+    /// A queue of that name for one message that has its offset already: the sequencer hands out just that one. The
+    /// messages of the real queue do not know of it.
+    pub(crate) fn stand_in(key: QueueKey, offset: QueueOffset) -> Queue {
+        let queue = Queue::new(key);
+        queue.next.store(offset.0, Ordering::Release);
+        queue
     }
 
     pub(crate) fn key(&self) -> &QueueKey {
@@ -141,6 +170,15 @@ impl Queue {
     /// The message that is about to be added expires.
     pub(crate) fn note_expiring(&self, offset: QueueOffset) {
         self.expiring.fetch_max(offset.0.saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// Which messages are the latest of their key, where those are kept.
+    pub(crate) fn latest(&self) -> Option<&Latest> {
+        self.latest.get().map(Box::as_ref)
+    }
+
+    pub(crate) fn latest_or_new(&self) -> &Latest {
+        self.latest.get_or_init(Box::default)
     }
 
     pub(crate) fn detach(&self) {
@@ -371,6 +409,9 @@ impl Queue {
         let end = self.dispatched.load(Ordering::Acquire);
         self.first.store(end, Ordering::Release);
         state.extents.drop_below(end, end, freed);
+        if let Some(latest) = self.latest() {
+            latest.clear();
+        }
         std::mem::replace(&mut state.slot, GONE)
     }
 

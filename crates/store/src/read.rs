@@ -23,6 +23,7 @@ use crate::dispatch;
 use crate::error::ReadError;
 use crate::log::{Access, Log, Part};
 use crate::metrics::Counter;
+use crate::queue::latest::Latest;
 use crate::queue::{Entry, QueueRef};
 use crate::views::Views;
 
@@ -125,7 +126,10 @@ pub(crate) fn read(
     if from == bounds.next {
         return Ok(Read::AtTail(bounds));
     }
-    if from < bounds.first || from > bounds.next {
+    // Where only the latest of each key are kept, a reader from the start goes on at the first of them.
+    let kept = queue.0.latest();
+    let is_before = from < bounds.first && !kept.is_some_and(Latest::has_any);
+    if is_before || from > bounds.next {
         return Ok(Read::Beyond(bounds));
     }
     let expiry = may_expire(queue, from).then_some(source.now);
@@ -138,18 +142,22 @@ pub(crate) fn read(
         out: Vec::new(),
         count: 0,
         bytes: 0,
-        noted: expiry.is_none().then(Noted::default).filter(|_| filter.needs_records()),
+        noted: expiry.is_none().then(Noted::default).filter(|_| filter.needs_records() && kept.is_none()),
     };
     let step = if filter.needs_records() || expiry.is_some() { LOOK } else { 1 };
-    let mut entries = Vec::new();
+    let (mut entries, mut offsets) = (Vec::new(), Vec::new());
     let (mut at, mut steps) = (from, 0);
     let mut outcome = Ok(());
     while outcome.is_ok() && at < next && steps < STEPS_MAX && !gather.is_full() {
         entries.clear();
         let want = (next.0 - at.0).min(gather.entries_at(at)) as usize;
-        source.views.entries(queue, at, want, &mut entries);
+        match kept {
+            None => source.views.entries(queue, at, want, &mut entries),
+            Some(latest) => source.views.shown(queue, latest, (at, next), want, &mut entries, &mut offsets),
+        }
         if entries.is_empty() {
-            // Retention passed by.
+            // Retention passed by, or nothing up to the end is the latest of its key.
+            at = if kept.is_some() { next } else { at };
             break;
         }
         let dealt;
@@ -160,7 +168,10 @@ pub(crate) fn read(
             steps += entries.len() * step;
             (dealt, outcome) = gather.take(&entries);
         }
-        at.0 += dealt as u64;
+        at.0 = match dealt.checked_sub(1).and_then(|last| offsets.get(last)) {
+            Some(last) => last + 1,
+            None => at.0 + dealt as u64,
+        };
         if dealt < entries.len() {
             break;
         }

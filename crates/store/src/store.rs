@@ -26,9 +26,11 @@ use crate::drain::Drain;
 use crate::error::{AppendError, ReadError, Settled};
 use crate::flush::Flush;
 use crate::health::{BUSY_RETRY, Health};
+use crate::latest;
 use crate::lock::StageHome;
 use crate::log::{Access, Log};
 use crate::metrics::Metrics;
+use crate::queue::latest::Latest;
 use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::QueueLimit;
 use crate::read::{self, Read, ReadLimit};
@@ -41,6 +43,7 @@ mod carry;
 mod facts;
 mod find;
 mod halves;
+mod keep;
 mod light;
 mod near;
 mod offline;
@@ -166,7 +169,10 @@ impl Store {
         append::with_buffer(|encoded| {
             for draft in drafts {
                 check_queue(draft);
-                encoded.push(&draft.message)?;
+                match draft.queue.keeps_latest() {
+                    false => encoded.push(&draft.message)?,
+                    true => encoded.push(&latest::marked(draft.message))?,
+                }
             }
             self.sequence(encoded, drafts.iter().map(|draft| draft.queue), |_| {})
         })
@@ -346,7 +352,13 @@ impl Store {
 
     /// The offset that belongs to a time. May wait for the device.
     pub fn offset_by_time(&self, queue: &QueueRef, time: Timestamp, boundary: Boundary) -> QueueOffset {
-        self.views.offset_by_time(queue, time, boundary, &mut |at| self.stored_at_log(at))
+        let found = self.views.offset_by_time(queue, time, boundary, &mut |at| self.stored_at_log(at));
+        let kept = queue.0.latest().filter(|_| found <= queue.dense_first());
+        let Some(newest) = kept.and_then(Latest::newest) else { return found };
+        // What is kept beyond its time is older than all the rest; where it is all there is, it has an end.
+        let is_end = found == queue.dispatched();
+        let is_past = is_end && self.stored_at_log(newest).is_some_and(|stored| stored < time);
+        if is_past { found } else { found.min(queue.first()) }
     }
 
     /// When the message at an offset was stored; `None` when it is not there. May wait for the device.

@@ -22,12 +22,14 @@ use crate::disk::Disk;
 use crate::facts::change::{self, Change};
 use crate::facts::{FACTS_TOPIC, FactChange, FactKind, Facts};
 use crate::keys::{Keys, TimeRange, hash};
+use crate::latest;
 use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::{QueueLimit, Queues};
 use crate::timer::Timers;
 
 mod error;
 mod halves;
+mod latest_messages;
 mod light;
 mod load;
 pub(crate) mod marks;
@@ -146,7 +148,9 @@ impl Views {
         let (queue, topic_hash) = self.queue_of(&mut applied, record);
         let marks = Marks::of(record.properties());
         let entry = Entry { log: at, size: record.len() as u32, tag_hash: marks.tag_hash() };
-        if has_queue_slot(record, &queue) || applied.entered_of(at) > 0 {
+        // What was written again has its place in the queue since it was sent.
+        let is_again = latest::is_again(record);
+        if !is_again && (has_queue_slot(record, &queue) || applied.entered_of(at) > 0) {
             let offset = record.queue_offset();
             if marks.expires() {
                 queue.0.note_expiring(offset);
@@ -163,12 +167,12 @@ impl Views {
         if record.topic() == FACTS_TOPIC {
             self.apply_facts(&mut applied, record.body(), at)?;
             self.facts.applied(upto);
-        } else if self.apply_half(&mut applied, record, at) {
+        } else if self.apply_half(&mut applied, record, at) | self.apply_latest(record, &queue, entry) {
             self.facts.applied(upto);
         }
         self.timers.apply(record, at);
         applied.upto = upto;
-        if let Some(arrivals) = arrivals {
+        if let Some(arrivals) = arrivals.filter(|_| !is_again) {
             arrivals.push(Arrival { next: queue.dispatched(), queue, tag_hash: entry.tag_hash });
         }
         Ok(())
@@ -181,7 +185,7 @@ impl Views {
         match self.apply(record, at, None) {
             Err(ViewError::NotContiguous { expected, found, .. }) if is_torn && found < expected => {
                 tracing::warn!(offset = at.0, topic = record.topic(), "damage took the removal of a topic");
-                self.remove_topic(&mut self.applied.lock(), record.topic());
+                self.remove_topic(&mut self.applied.lock(), record.topic(), at);
                 self.apply(record, at, None)
             }
             outcome => outcome,
@@ -245,7 +249,7 @@ impl Views {
         match change.kind {
             FactKind::REMOVE_TOPIC => {
                 if let Ok(topic) = str::from_utf8(change.key) {
-                    self.remove_topic(applied, topic);
+                    self.remove_topic(applied, topic, at);
                 }
             }
             FactKind::QUEUE_NEXT => {
@@ -263,10 +267,11 @@ impl Views {
         Ok(())
     }
 
-    fn remove_topic(&self, applied: &mut Applied, topic: &str) {
+    fn remove_topic(&self, applied: &mut Applied, topic: &str, at: LogOffset) {
         if topic == FACTS_TOPIC {
             return;
         }
+        self.forget_latest(topic, at);
         let Some(removed) = self.queues.remove(topic) else { return };
         let mut freed = Vec::new();
         for queue in removed.queues() {

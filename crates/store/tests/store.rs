@@ -6,6 +6,7 @@ mod basics;
 mod crash;
 mod faults;
 mod kill;
+mod latest;
 mod light;
 mod model;
 mod recovery;

@@ -14,6 +14,8 @@ impl FactKind {
     pub const QUEUE_NEXT: FactKind = FactKind(1);
     /// An undecided half message (`docs/format/transaction.md`). Key: where it was first stored (8 bytes).
     pub const HALF: FactKind = FactKind(2);
+    /// Where the latest message of a key lies (`docs/format/compaction.md`). Key: topic, queue, key. Never in a record.
+    pub(crate) const LATEST: FactKind = FactKind(3);
     /// The first kind that is not the store's own.
     pub const FIRST_FREE: FactKind = FactKind(16);
 

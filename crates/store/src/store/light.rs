@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{Store, check_queue};
 use crate::append::{self, Appended, Counted, Draft};
 use crate::error::AppendError;
+use crate::latest;
 use crate::queue::QueueRef;
 use crate::queues::QueueLimit;
 
@@ -30,6 +31,11 @@ impl Store {
         append::with_buffer(|encoded| {
             for draft in drafts {
                 check_queue(draft);
+                let message = match draft.queue.keeps_latest() {
+                    false => draft.message,
+                    true => latest::marked(draft.message),
+                };
+                let draft = &Draft { message, ..*draft };
                 encoded.push_light(draft, &mut counted, |name| self.views.light_anyway(name))?;
             }
             self.try_sequence(encoded, drafts.iter().map(|draft| draft.queue), |_| {})

@@ -33,6 +33,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How often retention looks at the disk.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often what is not the latest of its key is looked for.
+const COMPACT: Duration = Duration::from_secs(60);
+
 /// What the upkeep loop remembers.
 pub(super) struct Upkeep {
     checkpoint_at: Timestamp,
@@ -44,11 +47,20 @@ pub(super) struct Upkeep {
     /// No half message was written again behind this. A segment goes only when the checkpoint is there: a replay that
     /// began before it would not know which of them had been decided.
     moved_to: u64,
+    /// Up to here latest messages of keys may have been written again.
+    pub(super) kept_to: u64,
 }
 
 impl Upkeep {
     pub(super) fn new(now: Timestamp, saved: u64, written: u64) -> Upkeep {
-        Upkeep { checkpoint_at: now, saved, oldest: None, is_too_full: false, moved_to: written }
+        Upkeep {
+            checkpoint_at: now,
+            saved,
+            oldest: None,
+            is_too_full: false,
+            moved_to: written,
+            kept_to: written,
+        }
     }
 }
 
@@ -178,7 +190,9 @@ impl Store {
             Decision::Keep | Decision::Unread => false,
             Decision::Expired | Decision::MakeRoom if oldest.end > upkeep.saved => false,
             Decision::Expired | Decision::MakeRoom => {
-                self.carry_timers(oldest.end) && self.remove_oldest(&mut upkeep, oldest.end)
+                self.carry_timers(oldest.end)
+                    && self.latest_are_behind(&mut upkeep, oldest.end)
+                    && self.remove_oldest(&mut upkeep, oldest.end)
             }
         }
     }
@@ -337,10 +351,14 @@ impl Store {
     }
 
     fn upkeep_loop(&self, stop: &Stop) {
-        let mut looked_at = Timestamp(0);
+        let (mut looked_at, mut compacted_at) = (Timestamp(0), Timestamp(0));
         while !stop.wait(self.config.retention.pace.min(LOOK)) {
             self.checkpoint_step(false);
             let now = self.clock.now();
+            if now.since(compacted_at) >= COMPACT.min(self.config.compact_after) {
+                self.compact_step();
+                compacted_at = now;
+            }
             if now.since(looked_at) >= LOOK {
                 // One after another, at this loop's pace.
                 if !self.retain_step() {

@@ -291,7 +291,7 @@ impl Loader {
             entered: (LogOffset(0), 0),
             is_torn: false,
         };
-        Views {
+        let views = Views {
             config,
             disk: disk.clone(),
             queues: self.queues,
@@ -301,6 +301,8 @@ impl Loader {
             timers: Timers::new(self.pending),
             applied: Mutex::new(applied),
             saver: Mutex::new(saver),
-        }
+        };
+        views.restore_latest();
+        views
     }
 }

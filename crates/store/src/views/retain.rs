@@ -51,6 +51,7 @@ impl Views {
             );
         }
         let mut applied = self.applied.lock();
+        self.retain_latest(&applied, first);
         applied.first = applied.first.max(first);
     }
 
@@ -77,7 +78,7 @@ impl Views {
             unsound = unsound.take().or(topic.queues().into_iter().find(|queue| !queue.0.is_sound()));
         });
         match unsound {
-            None => Ok(()),
+            None => self.check_latest(),
             Some(queue) => Err(ViewError::damaged(&self.config.dir, format!("{queue:?} is not sound"))),
         }
     }

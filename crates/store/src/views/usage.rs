@@ -71,7 +71,7 @@ impl Views {
             usage.queue_memory += topic.memory();
             for queue in topic.queues() {
                 usage.queues += 1;
-                usage.entries += queue.dispatched().0.saturating_sub(queue.first().0);
+                usage.entries += queue.dispatched().0.saturating_sub(queue.dense_first().0);
                 usage.queue_memory += memory_of(&queue);
             }
         });

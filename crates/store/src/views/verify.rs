@@ -61,7 +61,7 @@ impl Views {
         let names: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
         for name in names {
             let bounds = |queue: Option<&QueueRef>| match queue {
-                Some(queue) => format!("{}..{}", queue.first().0, queue.dispatched().0),
+                Some(queue) => format!("{}..{}", queue.dense_first().0, queue.dispatched().0),
                 None => "nothing".to_owned(),
             };
             let (our, their) = (ours.get(name), theirs.get(name));
@@ -85,7 +85,7 @@ impl Views {
         their: &QueueRef,
         found: &mut Differences,
     ) {
-        let (mut at, end) = (our.first().0, our.dispatched().0);
+        let (mut at, end) = (our.dense_first().0, our.dispatched().0);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         while at < end && !found.is_full() {
             ours.clear();
