@@ -39,6 +39,7 @@ impl From<SendRefused> for Refusal {
             | SendRefused::PropertiesTooLarge { .. }
             | SendRefused::PropertiesNotText
             | SendRefused::KeyMissing
+            | SendRefused::KeyTooLong { .. }
             | SendRefused::OtherKind { .. }
             | SendRefused::BadBatch(_)
             | SendRefused::BatchCount { .. }
@@ -51,7 +52,9 @@ impl From<SendRefused> for Refusal {
             SendRefused::Light(LightRefused::Name { .. } | LightRefused::Many { .. }) => {
                 ResponseCode::MESSAGE_ILLEGAL
             }
-            SendRefused::Light(LightRefused::Full(_)) => ResponseCode::SYSTEM_ERROR,
+            SendRefused::Light(LightRefused::Full(_)) | SendRefused::TooManyKeys { .. } => {
+                ResponseCode::SYSTEM_ERROR
+            }
         };
         Refusal::new(code, refused.to_string())
     }

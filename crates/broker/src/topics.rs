@@ -55,6 +55,8 @@ pub struct Topics {
 /// One topic as it is set now. A change makes a new one.
 pub struct Topic {
     config: TopicConfig,
+    /// The latest message of each key is kept for ever. Only a new topic is made so.
+    is_compacted: bool,
     handles: Box<[OnceLock<QueueRef>]>,
     turn: AtomicU32,
     traffic: OnceLock<Arc<TopicTraffic>>,
@@ -345,7 +347,9 @@ impl Topic {
         let queues = config.write_queue_nums.max(config.read_queue_nums);
         let handles = usize::try_from(queues).unwrap_or(0).min(HANDLES_MAX);
         let handles = (0..handles).map(|_| OnceLock::new()).collect();
-        Topic { config, handles, turn: AtomicU32::new(0), traffic: OnceLock::new() }
+        let policy = config.attributes.get("cleanup.policy");
+        let is_compacted = policy.is_some_and(|policy| policy.eq_ignore_ascii_case("COMPACTION"));
+        Topic { config, is_compacted, handles, turn: AtomicU32::new(0), traffic: OnceLock::new() }
     }
 
     /// Its name.
@@ -374,12 +378,9 @@ impl Topic {
         u32::try_from(self.config.write_queue_nums).unwrap_or(0)
     }
 
-    /// True when only the latest message of a key is kept.
+    /// True when the latest message of each key is kept for ever.
     pub(crate) fn is_compacted(&self) -> bool {
-        self.config
-            .attributes
-            .get("cleanup.policy")
-            .is_some_and(|policy| policy.eq_ignore_ascii_case("COMPACTION"))
+        self.is_compacted
     }
 
     /// The kind of messages that it takes.
@@ -411,15 +412,23 @@ impl Topic {
         store: &Store,
     ) -> Result<Cow<'_, QueueRef>, QueueLimit> {
         let Some(handle) = self.handles.get(queue.0 as usize) else {
-            return store.queue(self.name(), queue).map(Cow::Owned);
+            return self.found(queue, store).map(Cow::Owned);
         };
         match handle.get() {
             Some(known) => Ok(Cow::Borrowed(known)),
             None => {
-                let found = store.queue(self.name(), queue)?;
+                let found = self.found(queue, store)?;
                 Ok(Cow::Borrowed(handle.get_or_init(|| found)))
             }
         }
+    }
+
+    fn found(&self, queue: QueueId, store: &Store) -> Result<QueueRef, QueueLimit> {
+        let found = store.queue(self.name(), queue)?;
+        if self.is_compacted {
+            found.keep_latest();
+        }
+        Ok(found)
     }
 
     /// What was sent to it, kept from the first message on.

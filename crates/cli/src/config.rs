@@ -73,6 +73,10 @@ stdx::config! {
         reserved_hours: u64 = 72, "fileReservedTime", restart, Range::AtLeast(1);
         /// Hours of the day (UTC) in which expired files go, such as `04` or `02;03`; empty lets them go at once.
         delete_when: Hours = Hours(vec![4]), "deleteWhen", restart;
+        /// Topics with `cleanup.policy=COMPACTION` no longer show a message that is so old and not the latest of its key.
+        compact_after: Duration = Duration::from_secs(900), "compactionScheduleInternal", restart, Range::AtLeast(1);
+        /// How many keys all such topics may have together; each takes about 300 bytes of memory.
+        compacted_keys_max: usize = 1_000_000, "", restart, Range::AtLeast(1);
         /// Part of the disk in percent above which expired files go at any hour.
         disk_clean_percent: u64 = 75, "diskMaxUsedSpaceRatio", restart, Range::Between(10, 85);
         /// Part of the disk in percent above which messages are refused.
@@ -144,6 +148,8 @@ impl LogConfig {
         config.readers = self.readers;
         config.retention.reserved = Duration::from_secs(self.reserved_hours.saturating_mul(3600));
         config.retention.delete_when = self.delete_when.0.clone();
+        config.compact_after = self.compact_after;
+        config.keys_max = self.compacted_keys_max;
         config.retention.clean_ratio = self.disk_clean_percent as f64 / 100.0;
         config.retention.refuse_ratio = self.disk_refuse_percent as f64 / 100.0;
         config

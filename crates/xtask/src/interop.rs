@@ -152,8 +152,9 @@ fn run_suite(suite: &Suite) -> Result<()> {
         command.env("KIRUNA_BIN", std::path::absolute(shell::kiruna())?);
         return shell::run(command);
     }
-    // Clients that trace need the topic that they write to.
-    let server = Server::start(suite.name, &["--set", "traceTopicEnable=true"])?;
+    // Clients that trace need the topic that they write to; and no test waits a quarter of an hour.
+    let settings = ["--set", "traceTopicEnable=true", "--set", "compactionScheduleInternal=1000"];
+    let server = Server::start(suite.name, &settings)?;
     println!("== {} against {}", suite.name, server.namesrv);
     command.env("KIRUNA_TEST_NAMESRV", &server.namesrv).env("KIRUNA_TEST_BROKER", &server.broker);
     let outcome =

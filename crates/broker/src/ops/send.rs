@@ -8,6 +8,7 @@
 mod batch;
 mod check;
 mod half;
+mod keyed;
 mod light;
 mod plan;
 mod stamp;
@@ -152,6 +153,22 @@ pub enum SendRefused {
     /// A compacted topic keeps the latest message of a key.
     #[error("Required message key is missing")]
     KeyMissing,
+    /// Keys are held in memory where the latest message of each is kept.
+    #[error("the message key is {size} bytes long, in a compaction topic at most {max} are allowed")]
+    KeyTooLong {
+        /// Its size.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// So many keys have a latest message that no further one may.
+    #[error(
+        "[TOO_MANY_KEYS] {max} keys of compaction topics have a latest message, and there may not be more"
+    )]
+    TooManyKeys {
+        /// The limit.
+        max: usize,
+    },
     /// The topic takes messages of another kind.
     #[error("TopicMessageType validate failed, the expected type is {expected}, but actual type is {actual}")]
     OtherKind {
@@ -412,6 +429,9 @@ impl Broker {
         }
         self.expire(&mut said, topic, route, now);
         let told = urgent.or(input.queue).unwrap_or_else(|| topic.any_queue());
+        if topic.is_compacted() {
+            self.admit_keys(topic, told, &input.properties)?;
+        }
         let place = self.place(topic, told, route, now)?;
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let properties = self.properties(&said, &input.topic, &place, route, fresh.as_deref())?;

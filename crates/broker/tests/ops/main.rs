@@ -2,6 +2,7 @@
 //! Operations on a real store in a temporary directory, with a clock that the test turns and no runtime.
 
 mod bank;
+mod compaction;
 mod delays;
 mod expiry;
 mod filters;

@@ -56,7 +56,6 @@ fn attributes(refused: &AttributesRefused) -> ResponseCode {
         | AttributesRefused::New(_)
         | AttributesRefused::NotThere(_)
         | AttributesRefused::Fixed(_)
-        | AttributesRefused::Compaction
         | AttributesRefused::Value { .. } => ResponseCode::SYSTEM_ERROR,
     }
 }

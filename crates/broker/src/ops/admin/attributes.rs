@@ -32,11 +32,6 @@ pub enum AttributesRefused {
     /// Only a new topic gets this one.
     #[error("attempt to update an unchangeable attribute. key: {0}")]
     Fixed(String),
-    /// Apache has the value, we do not: messages would go with the log that were to stay for ever.
-    #[error(
-        "cleanup.policy=COMPACTION is not served by this broker: it does not keep the latest message of each key beyond the log's retention"
-    )]
-    Compaction,
     /// The attribute cannot have that value.
     #[error("value {value:?} is not in the range of {key}: {allowed}")]
     Value {
@@ -93,9 +88,6 @@ const KNOWN: [Known; 6] = [
         values: Values::Between(-1, 43_200, "a whole number from -1 to 43200"),
     },
 ];
-
-/// Known to Apache and refused here, as a topic with it would lose what it is for.
-const COMPACTION: (&str, &str) = ("cleanup.policy", "COMPACTION");
 
 /// What `message.type` may be.
 const KINDS: &str = "UNSPECIFIED, NORMAL, FIFO, DELAY, TRANSACTION, PRIORITY, LITE, MIXED";
@@ -173,10 +165,6 @@ impl Changes {
                 return Err(AttributesRefused::Fixed(name.clone()));
             }
             match change {
-                // A topic that has it from before keeps it.
-                Change::Set(value) if (known.name, value.as_str()) == COMPACTION && !is_same => {
-                    return Err(AttributesRefused::Compaction);
-                }
                 Change::Set(value) => {
                     known.check(value)?;
                     next.insert(name.clone(), value.clone());
@@ -235,13 +223,7 @@ mod tests {
             "+message.type=FIFO,+cleanup.policy=DELETE",
             expect![[r#"{"cleanup.policy": "DELETE", "message.type": "FIFO"}"#]],
         );
-        check(
-            None,
-            "+cleanup.policy=COMPACTION",
-            expect![
-                "cleanup.policy=COMPACTION is not served by this broker: it does not keep the latest message of each key beyond the log's retention"
-            ],
-        );
+        check(None, "+cleanup.policy=COMPACTION", expect![[r#"{"cleanup.policy": "COMPACTION"}"#]]);
         check(None, "+queue.type=SimpleCQ", expect![[r#"{"queue.type": "SimpleCQ"}"#]]);
         check(
             None,

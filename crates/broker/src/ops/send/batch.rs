@@ -34,6 +34,9 @@ impl Broker {
         let letters = self.letters(input, &whole, topic, now)?;
         let told = input.queue.unwrap_or_else(|| topic.any_queue());
         let queue = topic.queue(told, &self.store)?;
+        if topic.is_compacted() {
+            letters.iter().try_for_each(|letter| self.admit_keys(topic, told, &letter.properties))?;
+        }
         let draft = |letter| draft_of(letter, input, &queue);
         let drafts: Vec<Draft<'_>> = letters.iter().map(draft).collect();
         let appended = match letters.iter().any(|letter| letter.is_light) {
@@ -90,7 +93,7 @@ impl Broker {
         let text = std::str::from_utf8(unit.properties).map_err(|_| SendRefused::PropertiesNotText)?;
         let mut said = Said::read(text);
         at_once(&said)?;
-        if unit.body.is_empty() {
+        if unit.body.is_empty() && !topic.is_compacted() {
             return Err(SendRefused::NoBody);
         }
         if topic.is_compacted() && !said.keyed {

@@ -21,7 +21,8 @@ pub(crate) fn check(input: &SendInput, topic: &Topic, config: &BrokerConfig) -> 
         let topic = input.topic.clone();
         return Err(TopicRefused::NoSuchQueue { queue, queues, topic }.into());
     }
-    if input.body.is_empty() {
+    // Without a body it ends its key, where the latest message of each is kept.
+    if input.body.is_empty() && !topic.is_compacted() {
         return Err(SendRefused::NoBody);
     }
     let max = config.sending.max_message.0 as usize;

@@ -106,12 +106,4 @@ class AssignmentTest {
         String pull = Tools.mqadmin("setConsumeMode", "-c", cluster[0], "-t", topic, "-g", group, "-m", "PULL");
         assertTrue(pull.contains("success"), pull);
     }
-
-    @Test
-    void aTopicThatWouldLoseItsValuesIsRefused() {
-        String[] cluster = Tools.clusterAndBroker();
-        String topic = Tools.name("COMPACT");
-        String made = Tools.mqadmin("updateTopic", "-b", cluster[1], "-t", topic, "-a", "+cleanup.policy=COMPACTION");
-        assertEquals(APACHE, made.contains("success"), made);
-    }
 }
