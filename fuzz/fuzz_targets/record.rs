@@ -6,6 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use protocol::TopicName;
 use protocol::filter::Filter;
+use protocol::inner;
 use protocol::record::{self, Message, Record, Scan};
 
 fn rewritten(record: &Record<'_>) -> Vec<u8> {
@@ -43,6 +44,8 @@ fn look(record: &Record<'_>) {
         out[8..12].copy_from_slice(&record.raw()[8..12]);
         assert_eq!(out, record.raw());
     }
+    assert!((1..=inner::MESSAGES_MAX as u64).contains(&inner::taken(record)));
+    assert!(inner::find(record, "a").is_none() || inner::is_wrapped(record));
     for expression in ["*", "a || b"] {
         let filter = Filter::parse("TAG", expression).expect("a valid expression");
         assert!(filter.by_entry(record.tag_hash()) || !filter.by_record(record));

@@ -40,6 +40,7 @@ impl From<SendRefused> for Refusal {
             | SendRefused::PropertiesNotText
             | SendRefused::KeyMissing
             | SendRefused::KeyTooLong { .. }
+            | SendRefused::CountsItself
             | SendRefused::OtherKind { .. }
             | SendRefused::BadBatch(_)
             | SendRefused::BatchCount { .. }
@@ -118,7 +119,9 @@ impl From<SendBackRefused> for Refusal {
             SendBackRefused::Topic(TopicRefused::Append(error)) => return append(error),
             SendBackRefused::Group(refused) => group(refused),
             SendBackRefused::Topic(refused) => topic(refused),
-            SendBackRefused::NotThere { .. } => ResponseCode::SYSTEM_ERROR,
+            SendBackRefused::NotThere { .. } | SendBackRefused::NotInBatch { .. } => {
+                ResponseCode::SYSTEM_ERROR
+            }
             SendBackRefused::Read(error) => return read(error),
         };
         Refusal::new(code, refused.to_string())

@@ -383,6 +383,11 @@ impl Topic {
         self.is_compacted
     }
 
+    /// True when batches that are sent to it stay together, each as one record.
+    pub(crate) fn keeps_batches(&self) -> bool {
+        self.config.attributes.get("queue.type").is_some_and(|kind| kind == "BatchCQ")
+    }
+
     /// The kind of messages that it takes.
     pub(crate) fn kind(&self) -> Kind {
         let name = self.config.attributes.get(kind::ATTRIBUTE);

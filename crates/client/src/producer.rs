@@ -74,7 +74,8 @@ impl ProducerConfig {
 pub struct Sent {
     /// The id it can be found by. Of a batch the id of the first.
     pub id: String,
-    /// Ids that name broker and place in the log, one for each message of a batch.
+    /// Ids that name broker and place in the log, one for each message of a batch; one alone where its topic keeps batches
+    /// together.
     pub offset_ids: Vec<String>,
     /// Where it is.
     pub queue: Queue,

@@ -19,6 +19,7 @@ pub mod filter;
 pub mod frame;
 pub mod heartbeat;
 pub mod ids;
+pub mod inner;
 pub mod json;
 pub mod kind;
 pub mod light;

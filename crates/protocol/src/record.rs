@@ -35,6 +35,10 @@ pub const COMPRESSED: i32 = 0x1;
 pub const BORN_HOST_V6: i32 = 0x10;
 /// Bit of the system flag: the store host is an IPv6 address.
 pub const STORE_HOST_V6: i32 = 0x20;
+/// Bit of the system flag: readers take the body apart, see [`crate::inner`].
+pub const NEEDS_UNWRAP: i32 = 0x40;
+/// Bit of the system flag: the body is a batch.
+pub const INNER_BATCH: i32 = 0x80;
 /// Bits of the system flag that hold the transaction state.
 pub const TRANSACTION_MASK: i32 = 0xC;
 /// What [`TRANSACTION_MASK`] shows of a message that was committed.

@@ -24,12 +24,15 @@ use crate::log::Log;
 use crate::queue::QueueRef;
 use crate::stage::Stage;
 
+mod inner;
 mod light;
+mod numbers;
 
-pub(crate) use light::Counted;
-use light::Numbers;
+pub(crate) use numbers::Counted;
+use numbers::Numbers;
 
-/// One message on its way to a queue.
+/// One message on its way to a queue. One whose flag says that it is an inner batch takes as many offsets as it holds
+/// messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
     /// Where it goes.
@@ -70,7 +73,7 @@ pub(crate) struct Encoded {
     bytes: Vec<u8>,
     /// One past each record, and its offset in its queue once that is known.
     ends: Vec<(usize, QueueOffset)>,
-    /// The offsets in light queues that are still to be written into them.
+    /// The offsets that are still to be written into them.
     numbers: Numbers,
 }
 
@@ -133,7 +136,7 @@ pub(crate) enum Needs {
 pub(crate) enum Outcome {
     Appended(Appended),
     Removed,
-    /// Light queues are no longer what the records were encoded for.
+    /// Queues are no longer where the records were encoded for.
     Stale,
     Needs(Needs),
 }
@@ -244,9 +247,9 @@ impl Head {
         };
         let mut at = self.next;
         for (index, queue) in queues.enumerate() {
-            let offset = queue.reserve(1);
+            let offset = queue.reserve(encoded.numbers.taken_by(index));
             encoded.complete(index, LogOffset(at), offset, stored_at);
-            encoded.numbers.fill(index, &mut encoded.bytes);
+            encoded.numbers.fill(index, offset, &mut encoded.bytes);
             if index == 0 {
                 appended.first_queue_offset = offset;
             }

@@ -188,6 +188,12 @@ impl Arena {
         self.space.lock().withheld.extend_from_slice(parts);
     }
 
+    /// Gives back parts that were taken and never used: nothing names them.
+    pub(crate) fn untake(&self, parts: &[Part]) {
+        let mut space = self.space.lock();
+        parts.iter().for_each(|part| space.buddy.give(part.unit, part.class));
+    }
+
     /// How many parts rest now: those may be released once a checkpoint that names none of them is lasting.
     pub(crate) fn withheld(&self) -> usize {
         self.space.lock().withheld.len()

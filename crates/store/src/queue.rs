@@ -14,11 +14,13 @@ use protocol::names::{LogOffset, QueueKey, QueueOffset};
 use crate::arena::{Arena, Part};
 use crate::views::ViewError;
 
+mod batches;
 mod entry;
 pub(crate) mod extents;
 pub(crate) mod latest;
 mod time;
 
+use batches::take_parts;
 pub use entry::Entry;
 use extents::{Extent, Extents};
 use latest::Latest;
@@ -36,6 +38,8 @@ pub(crate) struct Queue {
     dispatched: AtomicU64,
     /// Messages from here on do not expire.
     expiring: AtomicU64,
+    /// Records from here on have one offset each.
+    batched: AtomicU64,
     is_detached: AtomicBool,
     /// Which messages are the latest of their key, where those are kept for ever.
     latest: OnceLock<Box<Latest>>,
@@ -113,6 +117,12 @@ impl QueueRef {
         from.0 < self.0.expiring.load(Ordering::Acquire)
     }
 
+    /// True when records from `from` on may have several offsets. A queue that a checkpoint brought back does not know, and
+    /// looks.
+    pub(crate) fn may_batch(&self, from: QueueOffset) -> bool {
+        from.0 < self.0.batched.load(Ordering::Acquire)
+    }
+
     /// True once the topic was removed: nothing may be appended through this handle, look the queue up again.
     pub fn is_detached(&self) -> bool {
         self.0.is_detached.load(Ordering::Acquire)
@@ -149,6 +159,7 @@ impl Queue {
             first: AtomicU64::new(0),
             dispatched: AtomicU64::new(0),
             expiring: AtomicU64::new(0),
+            batched: AtomicU64::new(0),
             is_detached: AtomicBool::new(false),
             latest: OnceLock::new(),
             state: Mutex::default(),
@@ -185,37 +196,38 @@ impl Queue {
         self.is_detached.store(true, Ordering::Release);
     }
 
-    /// Adds the entry of a record at the end. Offsets that were skipped become holes when `may_skip`.
+    /// Adds the entry of a record at the end, as often as the record takes offsets; all of them become visible together.
+    /// Offsets that were skipped become holes when `may_skip`.
     /// Answers true when this is the first change since the last checkpoint.
     pub(crate) fn push(
         &self,
         arena: &Arena,
-        offset: QueueOffset,
+        (offset, count): (QueueOffset, u64),
         entry: &Entry,
         may_skip: bool,
     ) -> Result<bool, ViewError> {
         let mut state = self.state.lock();
         let end = self.dispatched.load(Ordering::Relaxed);
         let is_due = offset.0 == end || may_skip && offset.0 > end;
-        if !is_due || offset.0 == u64::MAX {
-            return Err(self.not_contiguous(entry.log, end, offset));
-        }
+        let next = offset.0.checked_add(count).filter(|_| is_due);
+        let next = next.ok_or_else(|| self.not_contiguous(entry.log, end, offset))?;
         let room = if offset.0 == end { state.extents.room(end) } else { None };
-        let (part, slot) = match room {
-            Some(room) => room,
-            None => {
+        match room {
+            Some((part, slot)) if count == 1 => arena.write(part, slot, entry),
+            room => {
                 // First of all, because it may fail, and the record is then tried again.
-                let part = arena.take(state.extents.next_class())?;
+                let parts = take_parts(arena, &state.extents, room, count)?;
                 if offset.0 > end {
                     self.skip(&mut state.extents, end, offset.0);
                 }
-                state.extents.push(Extent { base: offset.0, part: Some(part) });
-                (part, 0)
+                state.extents.write(arena, (room, &parts), offset.0..next, entry);
             }
-        };
-        arena.write(part, slot, entry);
+        }
         state.anchor = entry.log;
-        let next = offset.0 + 1;
+        if count > 1 {
+            // Before any reader can come here.
+            self.batched.fetch_max(next, Ordering::AcqRel);
+        }
         if self.next.load(Ordering::Acquire) < next {
             // Only a replay finds offsets that this process did not assign.
             self.next.fetch_max(next, Ordering::AcqRel);
@@ -392,6 +404,7 @@ impl Queue {
         self.first.store(image.first, Ordering::Release);
         self.next.store(image.next, Ordering::Release);
         self.expiring.store(image.next, Ordering::Release);
+        self.batched.store(image.next, Ordering::Release);
         self.dispatched.store(image.next, Ordering::Release);
         true
     }

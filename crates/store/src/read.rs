@@ -6,7 +6,7 @@
 //! A filter that has to look into records asks first what is remembered of them ([`Digests`]), and looks into files
 //! only where waiting is allowed: that is work for a reader thread, not for a connection's.
 //! Invariants: nothing at or past `dispatched` is returned; a message whose tag hash fits but whose tag does not is
-//! left out, and so is one that a disk damaged or whose time is over; the first message that fits is returned whatever its size; `next` is past everything looked at.
+//! left out, and so is one that a disk damaged or whose time is over; the first message that fits is returned whatever its size; `next` is past everything looked at, and never inside a record.
 
 use std::ops::Range;
 
@@ -26,6 +26,8 @@ use crate::metrics::Counter;
 use crate::queue::latest::Latest;
 use crate::queue::{Entry, QueueRef};
 use crate::views::Views;
+
+mod batches;
 
 /// How much one read returns at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub enum Read {
 pub struct Batch {
     /// Whole records, one or more a slice.
     pub slices: Vec<Bytes>,
-    /// How many records.
+    /// How many messages; of an inner batch all, also those before the offset that was asked for.
     pub count: usize,
     /// How many bytes.
     pub bytes: usize,
@@ -132,7 +134,9 @@ pub(crate) fn read(
     if is_before || from > bounds.next {
         return Ok(Read::Beyond(bounds));
     }
-    let expiry = may_expire(queue, from).then_some(source.now);
+    // A record that has the offset besides others is given whole.
+    let start = if queue.may_batch(from) { source.views.batch_start(queue, from) } else { from };
+    let expiry = may_expire(queue, start).then_some(source.now);
     let mut gather = Gather {
         source,
         filter,
@@ -144,9 +148,8 @@ pub(crate) fn read(
         bytes: 0,
         noted: expiry.is_none().then(Noted::default).filter(|_| filter.needs_records() && kept.is_none()),
     };
-    let step = if filter.needs_records() || expiry.is_some() { LOOK } else { 1 };
     let (mut entries, mut offsets) = (Vec::new(), Vec::new());
-    let (mut at, mut steps) = (from, 0);
+    let (mut at, mut steps) = (start, 0);
     let mut outcome = Ok(());
     while outcome.is_ok() && at < next && steps < STEPS_MAX && !gather.is_full() {
         entries.clear();
@@ -160,14 +163,21 @@ pub(crate) fn read(
             at = if kept.is_some() { next } else { at };
             break;
         }
-        let dealt;
-        if gather.noted.is_some() {
-            let known = source.digests.lock().find(queue.address(), at.0);
-            (dealt, outcome) = gather.sift(queue, at, &entries, known.as_deref(), &mut steps);
-        } else {
-            steps += entries.len() * step;
-            (dealt, outcome) = gather.take(&entries);
+        if queue.may_batch(at) {
+            let singles = gather.singles(queue, at, &entries);
+            if singles == 0 {
+                let passed;
+                (passed, outcome) = gather.take_batch(queue, at, &entries[0], &mut steps);
+                if passed == at {
+                    break;
+                }
+                at = passed;
+                continue;
+            }
+            entries.truncate(singles);
         }
+        let dealt;
+        (dealt, outcome) = gather.take_some(queue, at, &entries, &mut steps);
         at.0 = match dealt.checked_sub(1).and_then(|last| offsets.get(last)) {
             Some(last) => last + 1,
             None => at.0 + dealt as u64,
@@ -180,7 +190,7 @@ pub(crate) fn read(
         outcome?;
     }
     Ok(match gather.count {
-        0 if at == from => Read::Beyond(Bounds { first: queue.first(), ..bounds }),
+        0 if at == start => Read::Beyond(Bounds { first: queue.first(), ..bounds }),
         0 => Read::Filtered { next: at, bounds },
         count => Read::Found(Batch { slices: gather.out, count, bytes: gather.bytes, next: at, bounds }),
     })
@@ -234,6 +244,23 @@ impl Gather<'_> {
             Some(_) => digest::TOGETHER - at.0 % digest::TOGETHER,
             None => ENTRIES.min(self.limit.messages.max(16)) as u64,
         }
+    }
+
+    /// Takes messages of `entries`, which begin at `at`, as far as that can be; returns how many entries were dealt with.
+    fn take_some(
+        &mut self,
+        queue: &QueueRef,
+        at: QueueOffset,
+        entries: &[Entry],
+        steps: &mut usize,
+    ) -> (usize, Result<(), ReadError>) {
+        if self.noted.is_some() {
+            let known = self.source.digests.lock().find(queue.address(), at.0);
+            return self.sift(queue, at, entries, known.as_deref(), steps);
+        }
+        let looks = self.filter.needs_records() || self.expiry.is_some();
+        *steps += entries.len() * if looks { LOOK } else { 1 };
+        self.take(entries)
     }
 
     /// Does the same as [`Gather::take`] for `entries` that begin at `at`, but passes over those of which it is known that
@@ -419,6 +446,10 @@ impl Gather<'_> {
         let checked = Record::parse(bytes).map_err(|e| e.to_string()).and_then(|record| {
             if is_from_file {
                 dispatch::check(&record, entry.log.0)?;
+            }
+            // A drive that lied may have left the entry of an earlier life of the log.
+            if record.len() != bytes.len() {
+                return Err(format!("its entry says {} bytes, it has {}", bytes.len(), record.len()));
             }
             Ok(record)
         });

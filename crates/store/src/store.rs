@@ -145,6 +145,9 @@ impl Store {
     /// Puts messages into the log, one behind the other, all or none. They are visible once dispatched.
     /// Returns before any promise holds that a process crash can break; wait for [`Store::settled`].
     pub fn append(&self, drafts: &[Draft<'_>]) -> Result<Appended, AppendError> {
+        if drafts.iter().any(Draft::is_batch) {
+            return self.append_numbered(drafts, false);
+        }
         self.append_by(drafts, Store::append_drafts)
     }
 
@@ -185,7 +188,7 @@ impl Store {
         under_lock: impl Fn(&Appended),
     ) -> Result<Appended, AppendError> {
         let appended = self.try_sequence(encoded, queues, under_lock)?;
-        Ok(appended.expect("only numbers of light queues go stale, and there are none"))
+        Ok(appended.expect("only numbers in records go stale, and there are none"))
     }
 
     /// Answers `None` when the records have to be encoded anew.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use protocol::inner;
 use protocol::names::{LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::record::{self, Record};
 use stdx::Timestamp;
@@ -78,7 +79,7 @@ impl ViewsConfig {
 pub struct Arrival {
     /// Its queue.
     pub queue: QueueRef,
-    /// One past its queue offset.
+    /// One past its last queue offset.
     pub next: QueueOffset,
     /// Hash of its tag.
     pub tag_hash: i64,
@@ -155,7 +156,7 @@ impl Views {
             if marks.expires() {
                 queue.0.note_expiring(offset);
             }
-            self.enter(&mut applied, &queue, offset, &entry, 0)?;
+            self.enter(&mut applied, &queue, (offset, inner::taken(record)), &entry, 0)?;
             if let Some(list) = marks.light() {
                 self.apply_light(&mut applied, record, &list, &entry, arrivals.as_deref_mut())?;
             }
@@ -192,12 +193,13 @@ impl Views {
         }
     }
 
-    /// Adds the entry of a record to the queue that is the `index`th of its queues, once however often it is tried.
+    /// Adds the entry of a record to the queue that is the `index`th of its queues, at an offset and as often as it takes
+    /// offsets, once however often it is tried.
     fn enter(
         &self,
         applied: &mut Applied,
         queue: &QueueRef,
-        offset: QueueOffset,
+        (offset, count): (QueueOffset, u64),
         entry: &Entry,
         index: usize,
     ) -> Result<(), ViewError> {
@@ -206,7 +208,7 @@ impl Views {
         }
         // A light queue takes what the record says, live as in a replay, so that both hold the same.
         let may_skip = !applied.is_live || index > 0;
-        if queue.0.push(&self.arena, offset, entry, may_skip)? {
+        if queue.0.push(&self.arena, (offset, count), entry, may_skip)? {
             applied.dirty.push(queue.clone());
         }
         applied.entered = (entry.log, index + 1);
@@ -327,6 +329,16 @@ impl Views {
     /// Appends up to `count` entries of a queue from `from` on to `out`; none below its first offset.
     pub(crate) fn entries(&self, queue: &QueueRef, from: QueueOffset, count: usize, out: &mut Vec<Entry>) {
         queue.0.entries(&self.arena, from, count, out);
+    }
+
+    /// The first offset of the record that has offset `at`: an inner batch has several.
+    pub(crate) fn batch_start(&self, queue: &QueueRef, at: QueueOffset) -> QueueOffset {
+        QueueOffset(queue.0.batch_start(&self.arena, at.0))
+    }
+
+    /// One past the last offset of the record that has offset `at`.
+    pub(crate) fn batch_end(&self, queue: &QueueRef, at: QueueOffset) -> QueueOffset {
+        QueueOffset(queue.0.batch_end(&self.arena, at.0))
     }
 
     /// Finds the offset for a time; `stored_at` asks the log for a record's store time.

@@ -41,6 +41,8 @@ struct Ledger {
 struct Sent {
     queue: usize,
     offset: u64,
+    /// How many offsets it has.
+    count: u64,
     number: u64,
     end: LogOffset,
 }
@@ -100,7 +102,8 @@ impl Story<'_> {
 
     fn act(&mut self, store: &Arc<Store>, clock: &StillClock) {
         match self.rng.below(20) {
-            0..=3 => self.append(store),
+            0..=2 => self.append(store),
+            3 => self.append_batches(store),
             4..=6 => self.append_light(store),
             7 => self.put_fact(store),
             8..=10 => _ = store.drain_step(),
@@ -128,7 +131,27 @@ impl Story<'_> {
             Ok(appended) if !self.disk.is_dead() => {
                 for (index, number) in numbers.into_iter().enumerate() {
                     let offset = appended.first_queue_offset.0 + index as u64;
-                    self.ledger.appended.push(Sent { queue, offset, number, end: appended.end });
+                    self.ledger.appended.push(Sent { queue, offset, count: 1, number, end: appended.end });
+                }
+            }
+            Ok(_) | Err(AppendError::Busy { .. }) => {}
+            Err(e) => assert!(self.disk.is_dead(), "{e}"),
+        }
+    }
+
+    /// Inner batches, some longer than a part of the arena.
+    fn append_batches(&mut self, store: &Store) {
+        let counts: Vec<u64> = (0..1 + self.rng.below(2)).map(|_| 1 + self.rng.below(70)).collect();
+        let numbers: Vec<u64> = (self.ledger.tried..self.ledger.tried + counts.len() as u64).collect();
+        self.ledger.tried += counts.len() as u64;
+        let bodies: Vec<_> = numbers.iter().map(|number| body(*number)).collect();
+        let batches: Vec<(u64, &[u8])> =
+            counts.iter().copied().zip(bodies.iter().map(Vec::as_slice)).collect();
+        match append_batches(store, QUEUES[0].0, &batches) {
+            Ok(appended) if !self.disk.is_dead() => {
+                for ((number, count), (_, offset)) in numbers.into_iter().zip(counts).zip(appended.places()) {
+                    let sent = Sent { queue: 0, offset: offset.0, count, number, end: appended.end };
+                    self.ledger.appended.push(sent);
                 }
             }
             Ok(_) | Err(AppendError::Busy { .. }) => {}
@@ -149,13 +172,14 @@ impl Story<'_> {
             Ok(appended) if !self.disk.is_dead() => {
                 for (index, (number, at)) in numbers.into_iter().zip(appended.starts()).enumerate() {
                     let offset = appended.first_queue_offset.0 + index as u64;
-                    self.ledger.appended.push(Sent { queue: 0, offset, number, end: appended.end });
+                    self.ledger.appended.push(Sent { queue: 0, offset, count: 1, number, end: appended.end });
                     let Ok(Some(bytes)) = store.record_at(at) else { continue };
                     let record = Record::parse(&bytes).unwrap();
                     let offsets = record.property("INNER_MULTI_QUEUE_OFFSET").unwrap().split(',');
                     for (queue, offset) in list.iter().zip(offsets) {
                         let offset = offset.parse().unwrap();
-                        self.ledger.light.push(Sent { queue: *queue, offset, number, end: appended.end });
+                        let sent = Sent { queue: *queue, offset, count: 1, number, end: appended.end };
+                        self.ledger.light.push(sent);
                     }
                 }
             }
@@ -222,10 +246,10 @@ impl Promise<'_> {
                 assert!(lost.is_none(), "queue {name}/{id} is gone with {lost:?}");
                 continue;
             };
-            let found: BTreeMap<u64, u64> = read_all(store, name, *id)
-                .into_iter()
-                .map(|(offset, body)| (offset, number(&body)))
-                .collect();
+            let records = read_records(store, name, *id);
+            let offsets: u64 = records.iter().map(|(_, count, _)| count).sum();
+            let found: BTreeMap<u64, u64> =
+                records.into_iter().map(|(offset, _, body)| (offset, number(&body))).collect();
             let numbers: BTreeSet<u64> = found.values().copied().collect();
             assert_eq!(numbers.len(), found.len(), "no message twice");
             assert!(numbers.iter().all(|number| *number < self.ledger.tried), "no message from nowhere");
@@ -252,7 +276,7 @@ impl Promise<'_> {
                     "{name}/{id} forgot what a consumer saw: {handle:?} < {seen}"
                 );
             }
-            let is_gapless = found.len() as u64 == handle.next().0 - handle.first().0;
+            let is_gapless = offsets == handle.next().0 - handle.first().0;
             assert!(is_gapless || !self.appended, "{name}/{id} has holes: {handle:?} {:?}", found.keys());
         }
         self.check_light(store);
@@ -319,7 +343,10 @@ fn check_after(mut disk: SimDisk, crash: Crash, durability: Durability, ledger: 
     let appended = append(&store, name, id, &body(0)).unwrap_or_else(|e| panic!("cannot append: {e}"));
     let offset = appended.first_queue_offset.0;
     let used = ledger.appended.iter().filter(|sent| sent.queue == 0 && promise.covers(sent.end));
-    assert!(used.map(|sent| sent.offset).max().is_none_or(|used| offset > used), "offset {offset} again");
+    assert!(
+        used.map(|sent| sent.offset + sent.count - 1).max().is_none_or(|used| offset > used),
+        "offset {offset} again"
+    );
     drop(store);
     open_twice(disk.kill(), durability);
 }

@@ -11,8 +11,20 @@ use crate::rig::*;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Append { topic: u8, queue: u32, sizes: Vec<usize> },
-    Fact { key: u8, value: Option<u8> },
+    Append {
+        topic: u8,
+        queue: u32,
+        sizes: Vec<usize>,
+    },
+    /// Inner batches, so many messages each.
+    Whole {
+        topic: u8,
+        counts: Vec<u64>,
+    },
+    Fact {
+        key: u8,
+        value: Option<u8>,
+    },
     RemoveTopic(u8),
     Drain,
     Flush,
@@ -26,6 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
     let sizes = proptest::collection::vec(0..900usize, 1..4);
     prop_oneof![
         12 => (0..3u8, 0..2u32, sizes).prop_map(|(topic, queue, sizes)| Op::Append { topic, queue, sizes }),
+        4 => (0..3u8, proptest::collection::vec(1..300u64, 1..4)).prop_map(|(topic, counts)| Op::Whole { topic, counts }),
         2 => (0..3u8, proptest::option::of(any::<u8>())).prop_map(|(key, value)| Op::Fact { key, value }),
         1 => (0..3u8).prop_map(Op::RemoveTopic),
         4 => Just(Op::Drain),
@@ -37,7 +50,21 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-type Queues = BTreeMap<(u8, u32), Vec<Vec<u8>>>;
+/// The offset and the body of each record.
+type Queues = BTreeMap<(u8, u32), Queue>;
+
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    records: Vec<(u64, Vec<u8>)>,
+}
+
+impl Queue {
+    fn push(&mut self, count: u64, body: Vec<u8>) {
+        self.records.push((self.next, body));
+        self.next += count;
+    }
+}
 
 fn name(topic: u8) -> String {
     format!("topic-{topic}")
@@ -45,9 +72,8 @@ fn name(topic: u8) -> String {
 
 fn check(store: &std::sync::Arc<store::Store>, queues: &Queues, facts: &BTreeMap<u8, u8>) {
     while store.dispatch_step(1000, &mut Vec::new()) > 0 {}
-    for ((topic, queue), bodies) in queues {
-        let expected: Vec<_> = bodies.iter().cloned().enumerate().map(|(n, b)| (n as u64, b)).collect();
-        assert_eq!(read_all(store, &name(*topic), *queue), expected, "queue {topic}/{queue}");
+    for ((topic, queue), expected) in queues {
+        assert_eq!(read_all(store, &name(*topic), *queue), expected.records, "queue {topic}/{queue}");
     }
     let found: BTreeMap<u8, u8> =
         store.facts(FactKind(30)).into_iter().map(|(key, value)| (key[0], value[0])).collect();
@@ -79,8 +105,23 @@ fn tell(ops: &[Op], durability: Durability) {
                     }
                 };
                 let known = queues.entry((*topic, *queue)).or_default();
-                assert_eq!(first, known.len() as u64);
-                known.extend(bodies);
+                assert_eq!(first, known.next);
+                bodies.into_iter().for_each(|body| known.push(1, body));
+            }
+            Op::Whole { topic, counts } => {
+                fill = fill.wrapping_add(1);
+                let body = [fill; 20];
+                let batches: Vec<(u64, &[u8])> = counts.iter().map(|count| (*count, &body[..])).collect();
+                let first = loop {
+                    match append_batches(&store, &name(*topic), &batches) {
+                        Ok(appended) => break appended.first_queue_offset.0,
+                        Err(AppendError::Busy { .. }) => run(&store),
+                        Err(e) => panic!("{e}"),
+                    }
+                };
+                let known = queues.entry((*topic, 0)).or_default();
+                assert_eq!(first, known.next);
+                counts.iter().for_each(|count| known.push(*count, body.to_vec()));
             }
             Op::Fact { key, value } => {
                 let change =

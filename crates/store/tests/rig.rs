@@ -138,6 +138,26 @@ pub(crate) fn append_tagged(store: &Store, name: &str, tag: &str, body: &[u8]) -
     store.append(&[Draft { queue: &queue, message }]).unwrap()
 }
 
+/// Appends inner batches; the store believes how many messages are in them.
+pub(crate) fn append_batches(
+    store: &Store,
+    name: &str,
+    batches: &[(u64, &[u8])],
+) -> Result<Appended, AppendError> {
+    let topic = topic(name);
+    let handle = store.queue(&topic, QueueId(0)).unwrap();
+    let texts: Vec<String> = batches.iter().map(|(count, _)| format!("INNER_NUM\u{1}{count}\u{2}")).collect();
+    let drafts: Vec<_> = batches
+        .iter()
+        .zip(&texts)
+        .map(|((_, body), text)| {
+            let message = message(&topic, 0, body, text.as_bytes());
+            Draft { queue: &handle, message: Message { sys_flag: protocol::inner::FLAGS, ..message } }
+        })
+        .collect();
+    store.append(&drafts)
+}
+
 /// Appends a message that lists light queues.
 pub(crate) fn append_light(
     store: &Store,
@@ -195,7 +215,13 @@ pub(crate) fn read_from(store: &Arc<Store>, name: &str, queue: u32, from: u64, f
 }
 
 /// Reads at once or, when the device has to be asked, as the broker does.
-fn read(store: &Arc<Store>, queue: &QueueRef, from: QueueOffset, limit: ReadLimit, filter: &Filter) -> Read {
+pub(crate) fn read(
+    store: &Arc<Store>,
+    queue: &QueueRef,
+    from: QueueOffset,
+    limit: ReadLimit,
+    filter: &Filter,
+) -> Read {
     match store.read(queue, from, limit, filter) {
         Err(ReadError::Cold) => {
             let mut answer = pin!(store.read_cold(queue, from, limit, filter));
@@ -212,8 +238,18 @@ fn read(store: &Arc<Store>, queue: &QueueRef, from: QueueOffset, limit: ReadLimi
     }
 }
 
-/// All messages of a queue as (queue offset, body), in order.
+/// All records of a queue as (queue offset, body), in order.
 pub(crate) fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, Vec<u8>)> {
+    let records = walk(store, name, queue, true);
+    records.into_iter().map(|(offset, _, body)| (offset, body)).collect()
+}
+
+/// The same with how many offsets each takes, also from a drive that lied.
+pub(crate) fn read_records(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, u64, Vec<u8>)> {
+    walk(store, name, queue, false)
+}
+
+fn walk(store: &Arc<Store>, name: &str, queue: u32, is_whole: bool) -> Vec<(u64, u64, Vec<u8>)> {
     let Some(handle) = store.find_queue(name, QueueId(queue)) else { return Vec::new() };
     let limit = ReadLimit { messages: 7, bytes: 1 << 20 };
     let mut all = Vec::new();
@@ -222,8 +258,9 @@ pub(crate) fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, 
         match read(store, &handle, at, limit, &Filter::All) {
             Read::Found(batch) => {
                 let before = all.len();
-                batch.slices.iter().for_each(|slice| all.extend(bodies(slice)));
-                assert_eq!(all.len() - before, batch.count);
+                batch.slices.iter().for_each(|slice| all.extend(records(slice)));
+                let messages: u64 = all[before..].iter().map(|(_, count, _)| count).sum();
+                assert!(messages == batch.count as u64 || !is_whole, "{messages} are not {}", batch.count);
                 assert_eq!(batch.slices.iter().map(Bytes::len).sum::<usize>(), batch.bytes);
                 at = batch.next;
             }
@@ -235,11 +272,15 @@ pub(crate) fn read_all(store: &Arc<Store>, name: &str, queue: u32) -> Vec<(u64, 
 }
 
 pub(crate) fn bodies(slice: &[u8]) -> Vec<(u64, Vec<u8>)> {
-    let body = |record: Record<'_>| {
+    records(slice).into_iter().map(|(offset, _, body)| (offset, body)).collect()
+}
+
+fn records(slice: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {
+    let look = |record: Record<'_>| {
         record.verify_crc().unwrap();
-        (record.queue_offset().0, record.body().to_vec())
+        (record.queue_offset().0, protocol::inner::taken(&record), record.body().to_vec())
     };
-    iterate(slice).map(|record| body(record.unwrap())).collect()
+    iterate(slice).map(|record| look(record.unwrap())).collect()
 }
 
 pub(crate) fn log_file(base: u64) -> std::path::PathBuf {

@@ -5,6 +5,7 @@
 mod basics;
 mod crash;
 mod faults;
+mod inner;
 mod kill;
 mod latest;
 mod light;

@@ -125,8 +125,8 @@ fn to_wire(sent: Sent, broker: &Broker, config: &BrokerConfig) -> Reply<SendRepl
         queue: sent.queue,
         queue_offset: sent.queue_offset,
         recall_handle: recall_handle(&sent, config),
+        batch_id: sent.unique.clone().filter(|_| sent.is_inner),
         transaction_id: sent.unique,
-        batch_id: None,
         region: Some(broker.region.clone()),
         trace: Some(config.identity.trace_on),
     };

@@ -22,6 +22,7 @@ pub(crate) async fn send_back(
     let input = SendBackInput {
         group: request.group,
         offset: request.offset,
+        id: request.message_id,
         delay_level: request.delay_level,
         max: request.max_reconsume,
         reconsumed: request.reconsumed,

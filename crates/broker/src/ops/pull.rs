@@ -379,6 +379,8 @@ impl Broker {
     }
 
     /// Reads from memory, or by the store's own readers when the data is not there.
+    ///
+    /// COMPAT: an inner batch is given as it is stored, also to clients before 5.0, which take it for one message.
     async fn read(&self, ready: &Ready, from: QueueOffset) -> Result<Read, ReadError> {
         match self.store.read(&ready.queue, from, ready.limit, &ready.filter) {
             Err(ReadError::Cold) => {

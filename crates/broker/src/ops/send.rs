@@ -8,6 +8,7 @@
 mod batch;
 mod check;
 mod half;
+mod inner;
 mod keyed;
 mod light;
 mod plan;
@@ -92,6 +93,8 @@ pub struct Sent {
     pub unique: Option<ByteStr>,
     /// What it is taken back with, if it waits for a time of its own. Retries are not taken back.
     pub timed: Option<Box<Timed>>,
+    /// It is a batch that is one record, with one id.
+    pub is_inner: bool,
     /// How far the promise has come.
     pub settled: Settled,
 }
@@ -194,6 +197,9 @@ pub enum SendRefused {
         /// What was asked.
         what: &'static str,
     },
+    /// Only a batch says how many messages it holds, and only this broker says so of a record.
+    #[error("the message had property INNER_NUM but is not an inner batch")]
+    CountsItself,
     /// This broker takes no half messages.
     #[error("the broker[{broker}] sending transaction message is forbidden")]
     Half {
@@ -415,6 +421,7 @@ impl Broker {
         now: Timestamp,
     ) -> Result<Planned<'a>, SendRefused> {
         let mut said = Said::read(&input.properties);
+        counts_itself(&said)?;
         if topic.is_compacted() && !said.keyed {
             return Err(SendRefused::KeyMissing);
         }
@@ -653,14 +660,25 @@ impl Planned<'_> {
             queue_offset,
             unique: self.unique,
             timed: self.timed,
+            is_inner: false,
             settled: Settled::Done,
         };
         Stored { sent, end, stored_at, patience: self.patience, made_topic: self.place.is_new }
     }
 }
 
+/// A message that was read whole by somebody who does not take it apart, and is sent on, would be counted as many.
+fn counts_itself(said: &Said<'_>) -> Result<(), SendRefused> {
+    if said.counts { Err(SendRefused::CountsItself) } else { Ok(()) }
+}
+
 fn properties_fit(text: String) -> Result<String, SendRefused> {
-    match text.len() {
+    properties_fit_with(text, 0)
+}
+
+/// Judges a text to which `more` bytes will be added.
+fn properties_fit_with(text: String, more: usize) -> Result<String, SendRefused> {
+    match text.len() + more {
         size if size > caps::MAX_PROPERTIES => {
             Err(SendRefused::PropertiesTooLarge { size, max: caps::MAX_PROPERTIES })
         }

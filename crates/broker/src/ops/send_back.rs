@@ -3,14 +3,16 @@
 //! Called by the face of 36. Invariants: the copy has the body, the flags, the times and the properties of its
 //! original; a copy is in the log before the answer says so.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use protocol::body::{SubscriptionGroupConfig, TopicConfig};
 use protocol::ids::OffsetId;
-use protocol::names::{Group, LogOffset, QueueId, SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
-use protocol::properties;
-use protocol::record::{Message, Record};
+use protocol::inner;
+use protocol::names::{ByteStr, Group, LogOffset, QueueId, SCHEDULE_TOPIC, TIMER_TOPIC, TopicName};
+use protocol::properties::{self, PropertiesOut};
+use protocol::record::{INNER_BATCH, Message, Record};
 use stdx::Timestamp;
 use store::{AppendError, Draft, QueueRef, ReadError, Settled};
 
@@ -26,6 +28,8 @@ pub struct SendBackInput {
     pub group: Group,
     /// Where the record lies.
     pub offset: LogOffset,
+    /// The id of the message, which says which one of a batch it is.
+    pub id: Option<ByteStr>,
     /// When to try again: a level, 0 for the usual one, below 0 for never.
     pub delay_level: i32,
     /// How often the client lets it be tried again.
@@ -58,6 +62,16 @@ pub enum SendBackRefused {
     NotThere {
         /// Where.
         at: LogOffset,
+    },
+    /// A batch lies there, and the consumer does not say which of its messages it means.
+    #[error(
+        "the message at {at} is an inner batch, and has no message with id {id:?}: what a consumer got whole is not taken back"
+    )]
+    NotInBatch {
+        /// Where.
+        at: LogOffset,
+        /// What the consumer said.
+        id: String,
     },
     /// The store could not read.
     #[error(transparent)]
@@ -115,6 +129,7 @@ impl Broker {
     ) -> Result<Copied, SendBackRefused> {
         let not_there = SendBackRefused::NotThere { at: input.offset };
         let record = Record::parse(original).map_err(|_| not_there)?;
+        let letter = letter(&record, input)?;
         let Found { topic: retry, is_new } = self.retry_topic(group, input.topic_flag, now)?;
         let reconsumed = record.reconsume().max(input.reconsumed.unwrap_or(0));
         let fate = self.fate(input, group, reconsumed, now);
@@ -128,23 +143,26 @@ impl Broker {
             }
             Fate::Dead => {
                 let (queue, is_also_new) = self.dead_letters(&input.group, now)?;
-                (queue, dead(&record), is_new || is_also_new)
+                (queue, dead(&record, &letter), is_new || is_also_new)
             }
         };
-        let properties = copied_properties(&record, more, matches!(fate, Fate::RetryAt(_)));
+        let properties = copied_properties(&record, &letter, more, matches!(fate, Fate::RetryAt(_)));
         let key = queue.key();
         let message = Message {
             store_host: input.store_host,
             reconsume: reconsumed.saturating_add(1),
+            flag: letter.flag,
+            sys_flag: letter.sys_flag,
+            body: letter.body,
             ..Message::again(&record, &key.topic, key.queue, properties.as_bytes())
         };
         let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
-        let origin = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
+        let origin = letter.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
         if let Some(topic) = self.topics.get(origin) {
             let traffic = self.rates.group(topic.name(), &input.group, now);
-            traffic.sent_back.add(1, record.body().len());
+            traffic.sent_back.add(1, letter.body.len());
             if matches!(fate, Fate::Dead) {
-                traffic.dead.add(1, record.body().len());
+                traffic.dead.add(1, letter.body.len());
             }
         }
         Ok(Copied { end, made_topic })
@@ -190,6 +208,46 @@ impl Broker {
     }
 }
 
+/// The one message of a record that is given back.
+struct Letter<'a> {
+    flag: i32,
+    sys_flag: i32,
+    body: &'a [u8],
+    /// The text form of its properties, with what the record says for it.
+    properties: Cow<'a, str>,
+}
+
+impl Letter<'_> {
+    fn property(&self, name: &str) -> Option<&str> {
+        properties::get(&self.properties, name)
+    }
+}
+
+/// What a batch says for each of its messages.
+const OF_ALL: [&str; 4] =
+    [properties::CLUSTER, properties::MSG_REGION, properties::TRACE_ON, properties::EXPIRES];
+
+/// Finds what is given back: the record, or of an inner batch the message with the id that the consumer names.
+///
+/// COMPAT: Apache refuses to take back any message of an inner batch, and its clients then send it again by themselves.
+/// Whoever got a batch whole, like a client before 5.0, is refused as there.
+fn letter<'a>(record: &Record<'a>, input: &SendBackInput) -> Result<Letter<'a>, SendBackRefused> {
+    let sys_flag = record.sys_flag();
+    if sys_flag & INNER_BATCH == 0 {
+        let properties = Cow::Borrowed(record.properties_text());
+        return Ok(Letter { flag: record.flag(), sys_flag, body: record.body(), properties });
+    }
+    let id = input.id.as_deref().unwrap_or_default();
+    let refused = || SendBackRefused::NotInBatch { at: input.offset, id: id.to_owned() };
+    let unit = inner::find(record, id).ok_or_else(refused)?;
+    let mut out = PropertiesOut::from_text(str::from_utf8(unit.properties).unwrap_or_default());
+    for name in OF_ALL {
+        record.property(name).into_iter().for_each(|value| out.set(name, value));
+    }
+    let properties = Cow::Owned(out.as_str().to_owned());
+    Ok(Letter { flag: unit.flag, sys_flag: sys_flag & !inner::FLAGS, body: unit.body, properties })
+}
+
 type More = Vec<(&'static str, String)>;
 
 /// What a copy says that waits for its next try.
@@ -212,28 +270,30 @@ fn timed(due: Timestamp, topic: &TopicName, queue: QueueId) -> More {
 }
 
 /// What a dead letter says of its origin.
-fn dead(record: &Record<'_>) -> More {
-    let topic = record.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
+fn dead(record: &Record<'_>, letter: &Letter<'_>) -> More {
+    let topic = letter.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
     vec![
         (properties::DLQ_ORIGIN_TOPIC, topic.to_owned()),
-        (properties::DLQ_ORIGIN_MESSAGE_ID, origin_id(record)),
+        (properties::DLQ_ORIGIN_MESSAGE_ID, origin_id(record, letter)),
     ]
 }
 
 /// The id that a message's first copy had.
-fn origin_id(record: &Record<'_>) -> String {
+fn origin_id(record: &Record<'_>, letter: &Letter<'_>) -> String {
     let place = OffsetId { host: record.store_host(), offset: record.log_offset() };
-    record.property(properties::ORIGIN_MESSAGE_ID).map_or_else(|| place.to_string(), str::to_owned)
+    letter.property(properties::ORIGIN_MESSAGE_ID).map_or_else(|| place.to_string(), str::to_owned)
 }
 
 /// Properties of an earlier try that do not hold for the next one.
-const STALE: [&str; 6] = [
+const STALE: [&str; 8] = [
     properties::DELAY,
     properties::REAL_TOPIC,
     properties::REAL_QID,
     properties::DLQ_ORIGIN_TOPIC,
     properties::DLQ_ORIGIN_MESSAGE_ID,
     properties::INNER_MULTI_QUEUE_OFFSET,
+    properties::INNER_NUM,
+    properties::INNER_BASE,
 ];
 
 /// What says of a delivered message when it was due. A message that waited by its producer's wish keeps it; the waits
@@ -247,17 +307,17 @@ const WAITED: [&str; 5] = [
 ];
 
 /// The properties of the original with where it came from, and `more`. The first topic and the first id stay.
-fn copied_properties(record: &Record<'_>, more: More, waits_again: bool) -> String {
-    let mut out = properties::PropertiesOut::default();
-    let has_retried = waits_again || record.property(properties::RETRY_TOPIC).is_some();
+fn copied_properties(record: &Record<'_>, letter: &Letter<'_>, more: More, waits_again: bool) -> String {
+    let mut out = PropertiesOut::default();
+    let has_retried = waits_again || letter.property(properties::RETRY_TOPIC).is_some();
     let is_stale = |name: &str| STALE.contains(&name) || (has_retried && WAITED.contains(&name));
-    let kept = record.each_property().filter(|(name, _)| !is_stale(name));
+    let kept = properties::iter(&letter.properties).filter(|(name, _)| !is_stale(name));
     kept.for_each(|(name, value)| out.push(name, value));
-    if record.property(properties::RETRY_TOPIC).is_none() {
+    if letter.property(properties::RETRY_TOPIC).is_none() {
         out.push(properties::RETRY_TOPIC, record.topic());
     }
-    if record.property(properties::ORIGIN_MESSAGE_ID).is_none() {
-        out.push(properties::ORIGIN_MESSAGE_ID, &origin_id(record));
+    if letter.property(properties::ORIGIN_MESSAGE_ID).is_none() {
+        out.push(properties::ORIGIN_MESSAGE_ID, &origin_id(record, letter));
     }
     more.iter().for_each(|(name, value)| out.push(name, value));
     out.as_str().to_owned()

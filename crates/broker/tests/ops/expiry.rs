@@ -132,6 +132,7 @@ fn a_retry_is_not_worth_longer_and_a_dead_letter_is_kept() {
         let input = SendBackInput {
             group: Group::stored("g"),
             offset: LogOffset(record.log),
+            id: None,
             reconsumed: None,
             delay_level,
             max: None,

@@ -51,6 +51,7 @@ fn give_back(world: &World, log: LogOffset, max: Option<i32>) {
     let input = SendBackInput {
         group,
         offset: log,
+        id: None,
         delay_level: 1,
         max,
         reconsumed: None,

@@ -6,6 +6,7 @@ mod compaction;
 mod delays;
 mod expiry;
 mod filters;
+mod inner;
 mod journey;
 mod kinds;
 mod light;

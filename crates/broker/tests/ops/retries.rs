@@ -18,6 +18,7 @@ fn back_input(record: &Seen, delay_level: i32, max: Option<i32>) -> SendBackInpu
     SendBackInput {
         group: Group::stored("g"),
         offset: LogOffset(record.log),
+        id: None,
         delay_level,
         max,
         reconsumed: None,

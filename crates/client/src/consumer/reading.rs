@@ -144,7 +144,8 @@ fn pulled(response: &Response<PullReply>, reading: &Reading<'_>) -> Result<Pulle
     let header = response.header()?;
     let mut messages = Vec::new();
     if place == Place::Found {
-        messages = Received::list(response.body(), &reading.queue.broker, &reading.interest.filter)?;
+        let filter = &reading.interest.filter;
+        messages = Received::read(response.body(), &reading.queue.broker, filter, reading.from)?;
     }
     Ok(Pulled {
         messages,

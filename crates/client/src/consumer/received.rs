@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sans-IO. A message as it reaches the application: the stored record with its body unpacked.
+//! Sans-IO. A message as it reaches the application: the stored record with its body unpacked, or one of an inner batch.
 //! In: the bytes of a pull, a query or a server's request. Out: messages that share those bytes.
 //! Invariant: a body is never unpacked beyond the largest message; one that cannot be unpacked is handed on as it is,
 //! so that a broken message cannot block its queue unseen.
@@ -11,7 +11,7 @@ use protocol::compress::{self, Codec};
 use protocol::filter::Filter;
 use protocol::names::{BrokerName, ByteStr, LogOffset, QueueId, QueueOffset, TopicName};
 use protocol::record::{self, Record, RecordError};
-use protocol::{caps, ids, properties};
+use protocol::{batch, caps, ids, inner, properties};
 use stdx::Timestamp;
 
 use crate::queue::Queue;
@@ -47,7 +47,64 @@ pub struct Received {
 }
 
 impl Received {
-    /// Reads all messages of a body that `filter` lets pass; `broker` is who sent it.
+    /// Reads the messages of a pull's body from the offset `from` on, those of inner batches one by one, that `filter` lets
+    /// pass.
+    pub(crate) fn read(
+        body: &Bytes,
+        broker: &BrokerName,
+        filter: &Filter,
+        from: QueueOffset,
+    ) -> Result<Vec<Received>, RecordError> {
+        let mut messages = Vec::new();
+        for record in record::iterate(body) {
+            let record = record?;
+            if inner::is_wrapped(&record)
+                && Received::take_apart(&record, body, broker, filter, &mut messages)
+            {
+                continue;
+            }
+            if filter.by_record(&record) {
+                messages.push(Received::new(&record, body, broker));
+            }
+        }
+        // A broker gives a batch whole, whichever of its messages was asked for.
+        messages.retain(|message| message.offset >= from);
+        Ok(messages)
+    }
+
+    /// Takes an inner batch apart; false, and nothing is taken, when it cannot be.
+    fn take_apart(
+        record: &Record<'_>,
+        source: &Bytes,
+        broker: &BrokerName,
+        filter: &Filter,
+        out: &mut Vec<Received>,
+    ) -> bool {
+        let before = out.len();
+        let whole = Received::new(record, source, broker);
+        for (offset, unit) in (record.queue_offset().0..).zip(batch::units(&whole.body)) {
+            let Ok(unit) = unit else {
+                tracing::warn!(topic = record.topic(), offset = %record.queue_offset(), "cannot take a batch apart");
+                out.truncate(before);
+                return false;
+            };
+            let message = Received {
+                offset: QueueOffset(offset),
+                flag: unit.flag,
+                sys_flag: whole.sys_flag & !inner::FLAGS,
+                body: whole.body.slice_ref(unit.body),
+                properties: whole.body.slice_ref(unit.properties),
+                ..whole.clone()
+            };
+            // What else a filter asks for, the broker asked the batch.
+            if !matches!(filter, Filter::Tags(_)) || filter.by_properties(message.text()) {
+                out.push(message);
+            }
+        }
+        true
+    }
+
+    /// Reads all records of a body that `filter` lets pass; `broker` is who sent it.
     pub(crate) fn list(
         body: &Bytes,
         broker: &BrokerName,
@@ -195,6 +252,36 @@ pub(crate) mod tests {
         assert_eq!((&broken.body[..], broken.sys_flag & record::COMPRESSED), (&b"no zlib"[..], 1));
         let bomb = compress::compress(Codec::Zlib, 9, &vec![0; caps::MAX_MESSAGE + 1]);
         assert_eq!(list(stored("t", 0, flag, &bomb, ""), "*")[0].body, bomb);
+    }
+
+    #[test]
+    fn inner_batches_are_taken_apart_from_the_offset_that_was_asked_for() {
+        let mut body = Vec::new();
+        for (text, tag) in [("5", "a"), ("6", "b"), ("7", "a")] {
+            let properties = format!("UNIQ_KEY\u{1}id-{text}\u{2}TAGS\u{1}{tag}\u{2}");
+            let unit = batch::Unit { flag: 3, body: text.as_bytes(), properties: properties.as_bytes() };
+            batch::encode(&unit, &mut body).unwrap();
+        }
+        let whole = "UNIQ_KEY\u{1}whole\u{2}INNER_NUM\u{1}3\u{2}INNER_BASE\u{1}5\u{2}";
+        let mut bytes = stored("t", 5, inner::FLAGS, &body, whole);
+        bytes.extend(stored("t", 8, 0, b"8", "TAGS\u{1}a\u{2}"));
+        bytes.extend(stored("t", 9, inner::FLAGS, b"no batch", "TAGS\u{1}a\u{2}"));
+        let read = |from, tags: &str| {
+            let filter = Filter::parse("TAG", tags).unwrap();
+            let found =
+                Received::read(&bytes.clone().into(), &BrokerName::stored("b"), &filter, QueueOffset(from))
+                    .unwrap();
+            let show =
+                |message: &Received| format!("{}={}", message.offset, String::from_utf8_lossy(&message.body));
+            (found.iter().map(show).collect::<Vec<_>>().join(" "), found)
+        };
+        assert_eq!(read(0, "*").0, "5=5 6=6 7=7 8=8 9=no batch");
+        assert_eq!(read(6, "*").0, "6=6 7=7 8=8 9=no batch");
+        assert_eq!(read(6, "a").0, "7=7 8=8 9=no batch");
+        let one = read(6, "b").1.remove(0);
+        assert_eq!((one.id().as_str(), one.flag, one.sys_flag, one.log_offset.0), ("id-6", 3, 0, 500));
+        assert_eq!(one.property("INNER_NUM"), None);
+        assert_eq!(list(bytes, "*").len(), 3, "tools see what is stored");
     }
 
     #[test]

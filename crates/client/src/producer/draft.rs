@@ -99,7 +99,8 @@ impl Draft {
             body: body.into(),
             group: config.group.clone(),
             topic,
-            properties: Properties::default(),
+            // A topic that keeps batches together keeps those that have an id.
+            properties: Properties::from_iter([(properties::UNIQ_KEY, ids.next(now).as_str())]),
             flag: 0,
             sys_flag: 0,
             born_at: now,
@@ -209,6 +210,8 @@ mod tests {
         let units: Vec<_> = batch::units(&whole.body).map(Result::unwrap).collect();
         assert_eq!(units.iter().map(|u| u.body).collect::<Vec<_>>(), [b"one", b"two"]);
         assert!(whole.is_batch() && whole.header(QueueId(0)).batch);
+        let id = whole.header(QueueId(0)).properties.get("UNIQ_KEY").map(str::to_owned);
+        assert!(id.is_some_and(|id| id != whole.id), "the batch has an id of its own");
         let fault = |messages: &[Message]| make(messages).err();
         assert_eq!(fault(&[]), Some(InvalidMessage::MixedBatch));
         assert_eq!(fault(&[message("t", ""), message("u", "")]), Some(InvalidMessage::MixedBatch));

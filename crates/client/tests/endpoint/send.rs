@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::{
-    ClientConfig, InvalidMessage, KeyQuery, Lane, Message, Prepared, RecallError, RouteError, SendError,
-    Stored,
+    ClientConfig, InvalidMessage, KeyQuery, Lane, Message, Prepared, PullConfig, PullConsumer, RecallError,
+    RouteError, SendError, Stored, Subscription,
 };
 use futures_util::future::join_all;
+use protocol::body::TopicConfig;
 use protocol::codes::ResponseCode;
 use protocol::names::{QueueId, QueueOffset, TopicName};
 use stdx::{SystemClock, Timestamp};
@@ -62,6 +63,36 @@ async fn sends_run_side_by_side_and_spread_over_the_queues() {
     for queue in 0..4 {
         assert_eq!(sent.iter().filter(|s| s.queue.id == QueueId(queue)).count(), 50);
     }
+    producer.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_kept_together_is_read_message_by_message() {
+    let Some(cluster) = Cluster::find().await else { return };
+    let topic = TopicName::parse(cluster.name("whole")).unwrap();
+    let mut config = TopicConfig::new(topic.clone(), 1, 6);
+    config.attributes.insert("queue.type".into(), "BatchCQ".into());
+    cluster.admin.put_topic(None, &config).await.unwrap();
+    cluster.routed(&topic).await;
+    let producer = cluster.producer("whole-p").await;
+    let messages: Vec<_> = (0..5).map(|n| Message::new(topic.clone(), n.to_string()).keys(["k"])).collect();
+    let sent = producer.send_batch(&messages).await.unwrap();
+    assert_eq!((sent.offset, sent.offset_ids.len()), (QueueOffset(0), 1));
+    assert_eq!(producer.send_batch(&messages[..2]).await.unwrap().offset, QueueOffset(5));
+    let mut config = PullConfig::new(cluster.group("whole-c"), &cluster.name_servers);
+    config.messages = 4;
+    let consumer = PullConsumer::start(config).await.unwrap();
+    let queue = consumer.queues(&topic).await.unwrap().remove(0);
+    consumer.assign(&Subscription::all(topic.clone()), std::slice::from_ref(&queue)).await.unwrap();
+    consumer.seek(&queue, QueueOffset(3)).unwrap();
+    let pulled = consumer.pull(&queue, Duration::ZERO).await.unwrap();
+    let read: Vec<_> = pulled.messages.iter().map(|message| (message.offset.0, text(message))).collect();
+    assert_eq!((read, pulled.next), (vec![(3, "3".to_owned()), (4, "4".to_owned())], QueueOffset(5)));
+    assert_eq!(pulled.messages[0].keys().collect::<Vec<_>>(), ["k"]);
+    assert_eq!(text(&cluster.admin.message_at(&queue, QueueOffset(6)).await.unwrap()), "1");
+    let (pushed, mut heard) = accept(cluster.push(&cluster.group("whole-d")), &topic).await;
+    assert_eq!(heard.bodies(7).await, ["0", "0", "1", "1", "2", "3", "4"]);
+    pushed.shutdown().await;
     producer.shutdown().await;
 }
 

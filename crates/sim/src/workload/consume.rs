@@ -147,6 +147,7 @@ impl World {
         let input = SendBackInput {
             group: Group::stored(group.as_str()),
             offset: LogOffset(start),
+            id: None,
             delay_level,
             max: Some(RETRIES),
             reconsumed: None,

@@ -43,9 +43,10 @@ impl Extents {
         (slot < u64::from(part.entries())).then_some((part, slot as u32))
     }
 
-    /// The class the next part should have: a queue's room about doubles each time, as far as the arena has it.
-    pub(crate) fn next_class(&self) -> u8 {
-        self.0.len().saturating_sub(1).min(usize::from(buddy::CLASSES)) as u8
+    /// The class the next part should have when `more` were taken: a queue's room about doubles each time, as far as the
+    /// arena has it.
+    pub(crate) fn next_class(&self, more: usize) -> u8 {
+        (self.0.len() + more).saturating_sub(1).min(usize::from(buddy::CLASSES)) as u8
     }
 
     /// Adds an extent at the queue's end.

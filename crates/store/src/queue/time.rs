@@ -16,7 +16,7 @@ use crate::arena::Arena;
 pub enum Boundary {
     /// The first message stored at that time or later; one past the last message if there is none.
     Lower,
-    /// The last message stored at that time or earlier; 0 if there is none, as Apache answers.
+    /// The last message stored at that time or earlier, of an inner batch the first; 0 if there is none, as Apache answers.
     Upper,
 }
 
@@ -40,7 +40,7 @@ impl Queue {
         match boundary {
             Boundary::Lower => QueueOffset(found),
             Boundary::Upper if found == first => QueueOffset(0),
-            Boundary::Upper => QueueOffset(found - 1),
+            Boundary::Upper => QueueOffset(self.batch_start(arena, found - 1)),
         }
     }
 }

@@ -17,16 +17,30 @@ impl Store {
         if !self.is_light.load(Ordering::Relaxed) || !drafts.iter().any(Draft::lists_light) {
             return self.append(drafts);
         }
+        self.append_numbered(drafts, true)
+    }
+
+    /// Appends messages of which some name offsets in their text, as often as these changed meanwhile: inner batches, and
+    /// with `lights` those that list light queues.
+    pub(super) fn append_numbered(
+        &self,
+        drafts: &[Draft<'_>],
+        lights: bool,
+    ) -> Result<Appended, AppendError> {
         self.append_by(drafts, |store, drafts| {
             loop {
-                if let Some(appended) = store.try_append_light(drafts)? {
+                if let Some(appended) = store.try_append_numbered(drafts, lights)? {
                     return Ok(appended);
                 }
             }
         })
     }
 
-    fn try_append_light(&self, drafts: &[Draft<'_>]) -> Result<Option<Appended>, AppendError> {
+    fn try_append_numbered(
+        &self,
+        drafts: &[Draft<'_>],
+        lights: bool,
+    ) -> Result<Option<Appended>, AppendError> {
         let mut counted = Counted::default();
         append::with_buffer(|encoded| {
             for draft in drafts {
@@ -36,7 +50,13 @@ impl Store {
                     true => latest::marked(draft.message),
                 };
                 let draft = &Draft { message, ..*draft };
-                encoded.push_light(draft, &mut counted, |name| self.views.light_anyway(name))?;
+                match (draft.is_batch(), lights) {
+                    (true, _) => encoded.push_batch(draft, &mut counted)?,
+                    (false, true) => {
+                        encoded.push_light(draft, &mut counted, |name| self.views.light_anyway(name))?
+                    }
+                    (false, false) => encoded.push_counted(draft, &mut counted)?,
+                }
             }
             self.try_sequence(encoded, drafts.iter().map(|draft| draft.queue), |_| {})
         })

@@ -59,13 +59,13 @@ impl Views {
         index: usize,
     ) -> Result<Option<QueueRef>, ViewError> {
         let queue = self.queues.for_dispatch(name, QueueId(0));
-        match self.enter(applied, &queue, offset, entry, index) {
+        match self.enter(applied, &queue, (offset, 1), entry, index) {
             Err(ViewError::NotContiguous { .. }) if queue.0.anchor() == entry.log => Ok(None),
             Err(ViewError::NotContiguous { expected, found, .. }) if applied.is_torn && found < expected => {
                 tracing::warn!(offset = entry.log.0, name, "damage took the removal of a light queue");
                 self.remove_topic(applied, name, entry.log);
                 let queue = self.queues.for_dispatch(name, QueueId(0));
-                self.enter(applied, &queue, offset, entry, index)?;
+                self.enter(applied, &queue, (offset, 1), entry, index)?;
                 Ok(Some(queue))
             }
             outcome => outcome.map(|()| Some(queue)),

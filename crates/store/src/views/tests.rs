@@ -24,6 +24,7 @@ use crate::timer::{Slot, hop};
 mod crash;
 mod damage;
 mod format;
+mod inner;
 mod light;
 mod model;
 mod scale;
@@ -154,13 +155,16 @@ impl Story {
     ) -> u64 {
         let topic = TopicName::stored(topic);
         let handle = self.views().queue(&topic, QueueId(queue)).unwrap();
-        let properties = properties.replace('=', "\x01").replace(';', "\x02");
+        let number = properties.split(';').find_map(|pair| pair.strip_prefix("INNER_NUM="));
+        let (count, sys_flag) = number.map_or((1, 0), |number| (number.parse().unwrap(), 0xC0));
+        let base = number.map(|_| format!("INNER_BASE={};", handle.next())).unwrap_or_default();
+        let properties = format!("{properties}{base}").replace('=', "\x01").replace(';', "\x02");
         let host: SocketAddr = "127.0.0.1:10911".parse().unwrap();
         let message = Message {
             topic: &topic,
             queue: QueueId(queue),
             flag: 0,
-            sys_flag: 0,
+            sys_flag,
             born_at: Timestamp(self.now),
             born_host: host,
             store_host: host,
@@ -173,7 +177,7 @@ impl Story {
         record::encode(&message, &mut bytes).unwrap();
         self.now += 400;
         let at = self.end;
-        record::patch(&mut bytes, LogOffset(at), handle.reserve(1), Timestamp(self.now));
+        record::patch(&mut bytes, LogOffset(at), handle.reserve(count), Timestamp(self.now));
         self.end += bytes.len() as u64;
         self.log.insert(at, bytes);
         at
@@ -391,8 +395,9 @@ impl Model {
             size: record.len() as u32,
             tag_hash: record.property("TAGS").map_or(0, record::tag_hash),
         };
-        queue.entries.insert(offset, entry);
-        queue.end = offset + 1;
+        let count = record.property("INNER_NUM").map_or(1, |number| number.parse().unwrap());
+        queue.end = offset + count;
+        queue.entries.extend((offset..queue.end).map(|offset| (offset, entry)));
         for key in keys_of(record) {
             let records = self.keys.entry((record.topic().to_owned(), key.to_owned())).or_default();
             if records.last() != Some(&at) {

@@ -63,8 +63,7 @@ const KNOWN: [Known; 6] = [
     Known {
         name: "queue.type",
         changeable: false,
-        // A topic that claims to keep inner batches and does not is worse than none.
-        values: Values::OneOf(&["SimpleCQ"], "SimpleCQ; inner batches, BatchCQ, are not supported"),
+        values: Values::OneOf(&["BatchCQ", "SimpleCQ"], "BatchCQ, SimpleCQ"),
     },
     Known {
         name: "cleanup.policy",
@@ -225,12 +224,11 @@ mod tests {
         );
         check(None, "+cleanup.policy=COMPACTION", expect![[r#"{"cleanup.policy": "COMPACTION"}"#]]);
         check(None, "+queue.type=SimpleCQ", expect![[r#"{"queue.type": "SimpleCQ"}"#]]);
+        check(None, "+queue.type=BatchCQ", expect![[r#"{"queue.type": "BatchCQ"}"#]]);
         check(
             None,
-            "+queue.type=BatchCQ",
-            expect![[
-                r#"value "BatchCQ" is not in the range of queue.type: SimpleCQ; inner batches, BatchCQ, are not supported"#
-            ]],
+            "+queue.type=batchcq",
+            expect![[r#"value "batchcq" is not in the range of queue.type: BatchCQ, SimpleCQ"#]],
         );
         check(None, "+nope=1", expect!["unsupported key: nope"]);
         check(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A batch: several messages of one queue in one request. They become consecutive records, all or none of them.
+//! A batch: several messages of one queue in one request. They become consecutive records, all or none of them; in a topic
+//! that keeps batches one record, see `inner`.
 //! Invariant: every unit is judged before anything is stored.
 
 use protocol::batch::{Unit, units};
@@ -11,7 +12,7 @@ use store::{Draft, QueueRef, Settled};
 
 use super::check::check_kind;
 use super::stamp::Said;
-use super::{SendInput, SendRefused, Sent, Stored, message, properties_fit};
+use super::{SendInput, SendRefused, Sent, Stored, counts_itself, message, properties_fit};
 use crate::Broker;
 use crate::topics::Topic;
 
@@ -31,6 +32,11 @@ impl Broker {
         now: Timestamp,
     ) -> Result<Stored, SendRefused> {
         let whole = Said::read(&input.properties);
+        if whole.unique.is_some() && topic.keeps_batches() {
+            return self.store_inner(input, whole, topic, now);
+        }
+        // COMPAT: a batch without an id of its own is taken apart in every topic, as in Apache.
+        counts_itself(&whole)?;
         let letters = self.letters(input, &whole, topic, now)?;
         let told = input.queue.unwrap_or_else(|| topic.any_queue());
         let queue = topic.queue(told, &self.store)?;
@@ -52,6 +58,7 @@ impl Broker {
             queue_offset: appended.first_queue_offset,
             unique: whole.unique.map(|id| input.properties.slice_ref(id)),
             timed: None,
+            is_inner: false,
             settled: Settled::Done,
         };
         let patience = self.patience(whole.wait);
@@ -90,8 +97,26 @@ impl Broker {
         topic: &Topic,
         now: Timestamp,
     ) -> Result<Letter<'a>, SendRefused> {
+        let (text, mut said) = self.judge(&unit, topic)?;
+        said.expire(now, topic.ttl());
+        let fresh = said.unique.is_none().then(|| self.ids.next(now));
+        let inherited: Vec<(&str, &str)> = inherited(&input.properties, text).collect();
+        let properties = said.stored(&self.brand, &[], &inherited, fresh.as_deref());
+        let properties = properties_fit(properties)?;
+        let is_light = self.admit_light(said.light.or(whole.light), topic, properties.len())?;
+        Ok(Letter { unit, properties, is_light })
+    }
+}
+
+impl Broker {
+    /// Reads one message of a batch and judges it by itself.
+    pub(super) fn judge<'a>(
+        &self,
+        unit: &Unit<'a>,
+        topic: &Topic,
+    ) -> Result<(&'a str, Said<'a>), SendRefused> {
         let text = std::str::from_utf8(unit.properties).map_err(|_| SendRefused::PropertiesNotText)?;
-        let mut said = Said::read(text);
+        let said = Said::read(text);
         at_once(&said)?;
         if unit.body.is_empty() && !topic.is_compacted() {
             return Err(SendRefused::NoBody);
@@ -102,13 +127,7 @@ impl Broker {
         if self.config().sending.check_message_types {
             check_kind(topic, said.kind())?;
         }
-        said.expire(now, topic.ttl());
-        let fresh = said.unique.is_none().then(|| self.ids.next(now));
-        let inherited: Vec<(&str, &str)> = inherited(&input.properties, text).collect();
-        let properties = said.stored(&self.brand, &[], &inherited, fresh.as_deref());
-        let properties = properties_fit(properties)?;
-        let is_light = self.admit_light(said.light.or(whole.light), topic, properties.len())?;
-        Ok(Letter { unit, properties, is_light })
+        Ok((text, said))
     }
 }
 
@@ -127,7 +146,7 @@ fn inherited<'a>(whole: &'a ByteStr, own: &'a str) -> impl Iterator<Item = (&'a 
 }
 
 /// A batch is stored where it is sent, at once and committed.
-fn at_once(said: &Said<'_>) -> Result<(), SendRefused> {
+pub(super) fn at_once(said: &Said<'_>) -> Result<(), SendRefused> {
     match said {
         Said { half: true, .. } => Err(SendRefused::NotInBatch { what: "transactional messages" }),
         Said { timing, .. } if timing.is_asked() => Err(SendRefused::NotInBatch { what: "a delivery time" }),

@@ -35,6 +35,12 @@ pub enum LightRefused {
 }
 
 impl Broker {
+    /// Says whether messages of a topic are put into the light queues that they list.
+    pub(super) fn fills_light(&self, topic: &Topic) -> bool {
+        let config = self.config();
+        config.creation.light_queues && config.creation.light_dispatch && light::is_written_from(topic.name())
+    }
+
     /// Says whether a message is to be put into light queues, and sees to it that it can be. `list` is what it says,
     /// `stored` the length of its properties as they are stored.
     pub(super) fn admit_light(
@@ -44,11 +50,10 @@ impl Broker {
         stored: usize,
     ) -> Result<bool, SendRefused> {
         let Some(list) = list else { return Ok(false) };
-        let config = self.config();
-        let is_on = config.creation.light_queues && config.creation.light_dispatch;
-        if !is_on || !light::is_written_from(topic.name()) {
+        if !self.fills_light(topic) {
             return Ok(false);
         }
+        let config = self.config();
         let count = light::names(list).count();
         if count > caps::LIGHT_QUEUES {
             return Err(LightRefused::Many { count, max: caps::LIGHT_QUEUES }.into());

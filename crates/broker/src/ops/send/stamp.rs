@@ -45,6 +45,8 @@ pub(crate) struct Said<'a> {
     pub(crate) timing: Timing<'a>,
     /// The producer waits for the promised durability.
     pub(crate) wait: bool,
+    /// It says how many messages it holds, which only the broker says of a record.
+    pub(crate) counts: bool,
     /// It has index keys.
     pub(crate) keyed: bool,
     /// Something in it is not stored as it came.
@@ -64,7 +66,7 @@ pub(crate) struct Said<'a> {
 }
 
 /// Properties that a stored message never has from its sender.
-const CLEARED: [&str; 8] = [
+const CLEARED: [&str; 10] = [
     names::POP_CK,
     names::CLUSTER,
     names::MSG_REGION,
@@ -73,6 +75,8 @@ const CLEARED: [&str; 8] = [
     names::REAL_QID,
     names::TIMER_WAS_MS,
     names::INNER_MULTI_QUEUE_OFFSET,
+    names::INNER_NUM,
+    names::INNER_BASE,
 ];
 
 impl Brand {
@@ -105,6 +109,7 @@ impl<'a> Said<'a> {
             immunity: None,
             timing: Timing::default(),
             wait: true,
+            counts: false,
             keyed: false,
             rewrite: false,
             kept: text.len(),
@@ -132,6 +137,7 @@ impl<'a> Said<'a> {
                     said.immunity = value.parse().ok().map(Duration::from_secs);
                 }
                 names::WAIT => said.wait = !value.eq_ignore_ascii_case("false"),
+                names::INNER_NUM => (said.counts, said.rewrite) = (true, true),
                 names::KEYS => said.keyed = !value.trim().is_empty(),
                 names::TRANSACTION_ID
                 | names::TRANSACTION_CHECK_TIMES
@@ -173,6 +179,11 @@ impl<'a> Said<'a> {
             priority: self.priority.is_some(),
             lite: self.lite,
         })
+    }
+
+    /// It says itself for how long it is worth being read.
+    pub(crate) fn says_ttl(&self) -> bool {
+        self.ttl.is_some()
     }
 
     /// How urgent it is: 0 and more, if it says so in a number. A message that asks for something else besides has no
@@ -283,7 +294,7 @@ mod tests {
     #[test]
     fn a_message_that_was_here_before_is_not_branded_twice() {
         check(
-            "CLUSTER=old;UNIQ_KEY=u1;POP_CK=0 1 2;INNER_MULTI_QUEUE_OFFSET=7;MSG_REGION=there;TRACE_ON=false;KEYS=k;REAL_TOPIC=t;REAL_QID=9;",
+            "CLUSTER=old;UNIQ_KEY=u1;POP_CK=0 1 2;INNER_MULTI_QUEUE_OFFSET=7;INNER_NUM=3;INNER_BASE=4;MSG_REGION=there;TRACE_ON=false;KEYS=k;REAL_TOPIC=t;REAL_QID=9;",
             expect![[r#"
                 UNIQ_KEY=u1;KEYS=k;MSG_REGION=here;TRACE_ON=true;CLUSTER=main;
                 unique Some("u1") delay 0 half false timed false wait true keyed true"#]],

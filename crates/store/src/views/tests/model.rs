@@ -13,6 +13,12 @@ enum Op {
         key: u8,
         count: u8,
     },
+    /// Inner batches.
+    SendWhole {
+        topic: u8,
+        queue: u8,
+        count: u16,
+    },
     Fact {
         key: u8,
         value: Option<u8>,
@@ -48,6 +54,8 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (0..4u8, 0..3u8, 0..6u8, 1..12u8)
             .prop_map(|(topic, queue, key, count)| Op::Send { topic, queue, key, count }),
+        4 => (0..4u8, 0..3u8, prop_oneof![9 => 1..40u16, 1 => 1..3000u16])
+            .prop_map(|(topic, queue, count)| Op::SendWhole { topic, queue, count }),
         3 => (0..5u8, proptest::option::of(any::<u8>())).prop_map(|(key, value)| Op::Fact { key, value }),
         1 => (0..4u8).prop_map(Op::RemoveTopic),
         5 => (0..4u8, any::<u8>()).prop_map(|(topic, due)| Op::Wait { topic, due }),
@@ -74,6 +82,10 @@ impl Run {
                     let properties = format!("UNIQ_KEY=u{key}-{n};TAGS=t{n};KEYS=k{key} all;");
                     self.story.send(&format!("topic{topic}"), u32::from(*queue), &properties);
                 }
+            }
+            Op::SendWhole { topic, queue, count } => {
+                let properties = format!("UNIQ_KEY=w{count};TAGS=t0;INNER_NUM={count};");
+                self.story.send(&format!("topic{topic}"), u32::from(*queue), &properties);
             }
             Op::Fact { key, value } => {
                 let value = value.map(|value| value.to_string());

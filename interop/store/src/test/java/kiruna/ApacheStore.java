@@ -15,6 +15,7 @@ import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.apache.rocketmq.common.BrokerConfig;
+import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageExtBrokerInner;
@@ -30,8 +31,14 @@ import org.apache.rocketmq.store.stats.BrokerStatsManager;
 final class ApacheStore implements AutoCloseable {
     private final DefaultMessageStore store;
 
-    /** Opens and recovers what is there, builds queues and index from the log, and is then ready. */
-    ApacheStore(Path root) throws Exception {
+    /** Opens and recovers what is there, builds queues and index from the log, and is then ready. `topics` keep batches together. */
+    ApacheStore(Path root, String... topics) throws Exception {
+        ConcurrentMap<String, TopicConfig> settings = new ConcurrentHashMap<>();
+        for (String topic : topics) {
+            TopicConfig setting = new TopicConfig(topic);
+            setting.setAttributes(Map.of("queue.type", "BatchCQ"));
+            settings.put(topic, setting);
+        }
         MessageStoreConfig config = new MessageStoreConfig();
         config.setStorePathRootDir(root.toString());
         config.setStorePathCommitLog(root.resolve("commitlog").toString());
@@ -47,7 +54,7 @@ final class ApacheStore implements AutoCloseable {
             config.setHaListenPort(free.getLocalPort());
         }
         store = new DefaultMessageStore(config, new BrokerStatsManager("kiruna", true), (topic, queue, offset, tags, time, bits, properties) -> { },
-            new BrokerConfig(), new ConcurrentHashMap<>());
+            new BrokerConfig(), settings);
         assertTrue(store.load(), "Apache's store loads the files");
         store.start();
     }
@@ -88,6 +95,23 @@ final class ApacheStore implements AutoCloseable {
             for (MessageExt message : read(name, 0, at)) {
                 found.add(LightStoreTest.shown(at++, message));
             }
+        }
+        return found;
+    }
+
+    /** The records of a queue that keeps batches together, in their order, each found from its last offset. */
+    List<String> batches(String topic) throws Exception {
+        messagesAreDispatched();
+        List<String> found = new ArrayList<>();
+        long at = store.getMinOffsetInQueue(topic, 0);
+        while (at < store.getMaxOffsetInQueue(topic, 0)) {
+            GetMessageResult result = store.getMessage("audit", topic, 0, at, 1, null);
+            long last = result.getNextBeginOffset() - 1;
+            result.release();
+            MessageExt message = read(topic, 0, last).get(0);
+            assertEquals(last + 1 - at, Long.parseLong(message.getProperty("INNER_NUM")));
+            found.add(InnerBatchStoreTest.shown(message));
+            at = last + 1;
         }
         return found;
     }
