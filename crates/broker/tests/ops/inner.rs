@@ -31,7 +31,7 @@ fn of(name: &str, whole: &[(&str, &str)], bodies: &[&str], each: &[(&str, &str)]
     for one in bodies {
         let properties = text(&[&[("UNIQ_KEY", *one)], each].concat());
         let unit = Unit { flag: 9, body: one.as_bytes(), properties: properties.as_bytes() };
-        batch::encode(&unit, &mut body).unwrap();
+        batch::encode(&unit, &mut body).expect("it works");
     }
     SendInput { body: Bytes::from(body), batch: true, ..input(name, 0, whole, "") }
 }
@@ -53,12 +53,13 @@ fn look(world: &World, from: u64, messages: usize) -> String {
         .iter()
         .flat_map(|slice| protocol::record::iterate(slice))
         .map(|record| {
-            let record = record.unwrap();
-            let body = |body: &[u8]| String::from_utf8(body.to_vec()).unwrap();
+            let record = record.expect("it works");
+            let body = |body: &[u8]| String::from_utf8(body.to_vec()).expect("it works");
             match protocol::inner::is_wrapped(&record) {
-                true => {
-                    units(record.body()).map(|unit| body(unit.unwrap().body)).collect::<Vec<_>>().join("+")
-                }
+                true => units(record.body())
+                    .map(|unit| body(unit.expect("it works").body))
+                    .collect::<Vec<_>>()
+                    .join("+"),
                 false => body(record.body()),
             }
         })
@@ -108,15 +109,15 @@ fn what_is_not_kept_together_is_taken_apart() {
     world.send(flagged).expect("it is stored");
     assert_eq!(look(&world, 2, 32), "1: flagged next 3");
     for name in ["t", "usual", "%RETRY%g"] {
-        let refused = world.send(input(name, 0, &[("INNER_NUM", "2")], "x")).unwrap_err();
+        let refused = world.send(input(name, 0, &[("INNER_NUM", "2")], "x")).expect_err("it is refused");
         assert_eq!(refused.to_string(), "the message had property INNER_NUM but is not an inner batch");
     }
     assert!(world.send(of("usual", &[("INNER_NUM", "2")], &["a"], &[])).is_err());
     world
         .send(of("t", &[("UNIQ_KEY", "w"), ("INNER_NUM", "9"), ("INNER_BASE", "1")], &["c", "d"], &[]))
-        .unwrap();
+        .expect("it works");
     assert_eq!(look(&world, 3, 32), "2: c+d next 5");
-    world.send(of("usual", &WHOLE, &["c"], &[("INNER_NUM", "5"), ("INNER_BASE", "2")])).unwrap();
+    world.send(of("usual", &WHOLE, &["c"], &[("INNER_NUM", "5"), ("INNER_BASE", "2")])).expect("it works");
     assert_eq!(world.records("usual", 0)[2].property("INNER_NUM"), "");
 }
 
@@ -124,7 +125,7 @@ fn what_is_not_kept_together_is_taken_apart() {
 fn a_batch_that_cannot_be_kept_together_is_refused_whole() {
     let world = World::with(|config, _| config.sending.batch_messages_max = 3);
     topic(&world, "t", &[]);
-    let refused = |input: SendInput| world.send(input).map(|_| ()).unwrap_err().to_string();
+    let refused = |input: SendInput| world.send(input).map(|_| ()).expect_err("it is refused").to_string();
     for (whole, each, what) in [
         (&[("DELAY", "1")][..], &[][..], "delay level"),
         (&[], &[("DELAY", "1")], "delay level"),
@@ -178,7 +179,11 @@ fn a_message_of_a_batch_that_is_given_back_is_tried_again_alone() {
     give(Some("b"), 1).expect("it is stored");
     give(Some("c"), -1).expect("it is stored");
     for nobody in [None, Some("whole"), Some("d"), Some("")] {
-        assert!(give(nobody, 1).unwrap_err().contains("is an inner batch, and has no message with id"));
+        assert!(
+            give(nobody, 1)
+                .expect_err("it is refused")
+                .contains("is an inner batch, and has no message with id")
+        );
     }
     world.pass(Duration::from_secs(1));
     let again = world.records("%RETRY%g", 0);
@@ -192,8 +197,8 @@ fn a_message_of_a_batch_that_is_given_back_is_tried_again_alone() {
     assert_ne!(record.property("__EXPIRE"), "");
     let dead = world.records("%DLQ%g", 0).remove(0);
     assert_eq!((dead.body.as_str(), dead.property("DLQ_ORIGIN_TOPIC")), ("c", "t"));
-    let bytes = world.store.record_at(LogOffset(again[0].log)).unwrap().unwrap();
-    let stored = protocol::record::Record::parse(&bytes).unwrap();
+    let bytes = world.store.record_at(LogOffset(again[0].log)).expect("it works").expect("it works");
+    let stored = protocol::record::Record::parse(&bytes).expect("it works");
     assert_eq!((stored.flag(), stored.sys_flag()), (9, 0), "nobody takes it apart");
 }
 

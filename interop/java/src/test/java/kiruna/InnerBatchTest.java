@@ -24,12 +24,12 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageBatch;
 import org.apache.rocketmq.common.message.MessageClientIDSetter;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
-import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.junit.jupiter.api.Test;
@@ -39,11 +39,20 @@ import org.junit.jupiter.api.Test;
 class InnerBatchTest {
     private static boolean takesApart() {
         try {
-            MessageSysFlag.class.getField("NEED_UNWRAP_FLAG");
+            TopicConfig.class.getMethod("setAttributes", Map.class);
             return true;
-        } catch (NoSuchFieldException e) {
+        } catch (NoSuchMethodException e) {
             return false;
         }
+    }
+
+    /** A batch with an id, which those of clients before 5.0 do not have by themselves. */
+    private static MessageBatch whole(List<Message> list) {
+        MessageBatch batch = MessageBatch.generateFromList(list);
+        list.forEach(MessageClientIDSetter::setUniqID);
+        MessageClientIDSetter.setUniqID(batch);
+        batch.setBody(batch.encode());
+        return batch;
     }
 
     private static DefaultMQPullConsumer puller(Cluster cluster, String group) throws Exception {
@@ -196,7 +205,6 @@ class InnerBatchTest {
         }
     }
 
-    /** Apache's broker stores such a message and never shows it to anybody. */
     @Test
     void aMessageThatIsSentAloneIsThereToo() throws Exception {
         assumeTrue(takesApart(), "4.9 clients do not take batches apart");
@@ -229,11 +237,8 @@ class InnerBatchTest {
             producer.send(messages(topic, "red", "silent"));
             List<Message> list = messages(topic, "red", "r1", "r2");
             list.addAll(messages(topic, "blue", "b1"));
-            MessageBatch batch = MessageBatch.generateFromList(list);
-            list.forEach(MessageClientIDSetter::setUniqID);
-            MessageClientIDSetter.setUniqID(batch);
+            MessageBatch batch = whole(list);
             batch.setTags("red");
-            batch.setBody(batch.encode());
             producer.send((Message) batch);
             stored(consumer, queue, 4);
             PullResult red = consumer.pull(queue, "red", 0, 32);
@@ -314,13 +319,16 @@ class InnerBatchTest {
             DefaultMQProducer producer = cluster.producer();
             DefaultMQPullConsumer consumer = puller(cluster, Cluster.name("G"));
             MessageQueue queue = producer.fetchPublishMessageQueues(topic).get(0);
-            SendResult sent = producer.send(messages(topic, "t", "one", "two", "three"));
-            assertEquals(0, sent.getQueueOffset());
+            SendResult apart = producer.send(messages(topic, "t", "a", "b"));
+            assertEquals(2, apart.getOffsetMsgId().split(",").length, "its own batches are taken apart");
+            SendResult sent = producer.send((Message) whole(messages(topic, "t", "one", "two", "three")));
+            assertEquals(2, sent.getQueueOffset());
             assertEquals(1, sent.getOffsetMsgId().split(",").length);
-            stored(consumer, queue, 3);
-            PullResult pulled = consumer.pull(queue, "*", 1, 32);
+            stored(consumer, queue, 5);
+            assertEquals("b", body(consumer.pull(queue, "*", 1, 1).getMsgFoundList().get(0)));
+            PullResult pulled = consumer.pull(queue, "*", 3, 32);
             assertEquals(1, pulled.getMsgFoundList().size());
-            assertEquals(3, pulled.getNextBeginOffset());
+            assertEquals(5, pulled.getNextBeginOffset());
             MessageExt whole = pulled.getMsgFoundList().get(0);
             assertEquals("3", whole.getProperty("INNER_NUM"));
             assertTrue(body(whole).contains("two"));

@@ -68,7 +68,7 @@ class InnerBatchStoreTest {
             assertEquals(next, pulled(server.namesrv, next));
             server.stop();
         }
-        assertEquals(5, Kiruna.verified(ours), "records, of which the views say the same");
+        long records = Kiruna.verified(ours);
 
         Path theirs = dir.resolve("theirs");
         StoreTest.moveLog(ours, theirs);
@@ -90,7 +90,7 @@ class InnerBatchStoreTest {
 
         Path back = dir.resolve("back");
         StoreTest.moveLog(theirs, back);
-        assertEquals(8, Kiruna.verified(back));
+        assertEquals(records + 3, Kiruna.verified(back));
         try (Kiruna server = Kiruna.start(back)) {
             assertEquals(next, pulled(server.namesrv, next));
             DefaultMQProducer producer = StoreTest.producer(server.namesrv);
