@@ -42,6 +42,11 @@ pub enum AttributesRefused {
         /// What it may be.
         allowed: &'static str,
     },
+    /// Keys are kept one by one, batches whole.
+    #[error(
+        "a topic with cleanup.policy=COMPACTION cannot have queue.type=BatchCQ: the latest message of a key may stand inside of a batch"
+    )]
+    KeepsBatches,
 }
 
 struct Known {
@@ -174,6 +179,10 @@ impl Changes {
                 Change::Remove => {}
             }
         }
+        let is = |name: &str, value: &str| next.get(name).is_some_and(|is| is == value);
+        if is("cleanup.policy", "COMPACTION") && is("queue.type", "BatchCQ") {
+            return Err(AttributesRefused::KeepsBatches);
+        }
         Ok(next)
     }
 }
@@ -223,6 +232,13 @@ mod tests {
             expect![[r#"{"cleanup.policy": "DELETE", "message.type": "FIFO"}"#]],
         );
         check(None, "+cleanup.policy=COMPACTION", expect![[r#"{"cleanup.policy": "COMPACTION"}"#]]);
+        check(
+            None,
+            "+cleanup.policy=COMPACTION,+queue.type=BatchCQ",
+            expect![
+                "a topic with cleanup.policy=COMPACTION cannot have queue.type=BatchCQ: the latest message of a key may stand inside of a batch"
+            ],
+        );
         check(None, "+queue.type=SimpleCQ", expect![[r#"{"queue.type": "SimpleCQ"}"#]]);
         check(None, "+queue.type=BatchCQ", expect![[r#"{"queue.type": "BatchCQ"}"#]]);
         check(
