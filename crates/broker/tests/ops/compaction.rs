@@ -180,6 +180,7 @@ fn a_copy_for_a_retry_is_not_kept() {
     keep(&world, "a", "one");
     let place = world.records(TABLE, 0)[0].log;
     let back = SendBackInput {
+        id: None,
         group: Group::stored("g"),
         offset: LogOffset(place),
         reconsumed: None,

@@ -56,6 +56,7 @@ fn attributes(refused: &AttributesRefused) -> ResponseCode {
         | AttributesRefused::New(_)
         | AttributesRefused::NotThere(_)
         | AttributesRefused::Fixed(_)
+        | AttributesRefused::KeepsBatches
         | AttributesRefused::Value { .. } => ResponseCode::SYSTEM_ERROR,
     }
 }
