@@ -148,13 +148,14 @@ impl Broker {
         };
         let properties = copied_properties(&record, &letter, more, matches!(fate, Fate::RetryAt(_)));
         let key = queue.key();
+        let again = Message::again(&record, &key.topic, key.queue, properties.as_bytes());
         let message = Message {
             store_host: input.store_host,
             reconsume: reconsumed.saturating_add(1),
             flag: letter.flag,
-            sys_flag: letter.sys_flag,
+            sys_flag: again.sys_flag & !inner::FLAGS,
             body: letter.body,
-            ..Message::again(&record, &key.topic, key.queue, properties.as_bytes())
+            ..again
         };
         let end = self.store.append(&[Draft { queue: &queue, message }])?.end;
         let origin = letter.property(properties::RETRY_TOPIC).unwrap_or(record.topic());
@@ -211,7 +212,6 @@ impl Broker {
 /// The one message of a record that is given back.
 struct Letter<'a> {
     flag: i32,
-    sys_flag: i32,
     body: &'a [u8],
     /// The text form of its properties, with what the record says for it.
     properties: Cow<'a, str>,
@@ -232,10 +232,9 @@ const OF_ALL: [&str; 4] =
 /// COMPAT: Apache refuses to take back any message of an inner batch, and its clients then send it again by themselves.
 /// Whoever got a batch whole, like a client before 5.0, is refused as there.
 fn letter<'a>(record: &Record<'a>, input: &SendBackInput) -> Result<Letter<'a>, SendBackRefused> {
-    let sys_flag = record.sys_flag();
-    if sys_flag & INNER_BATCH == 0 {
+    if record.sys_flag() & INNER_BATCH == 0 {
         let properties = Cow::Borrowed(record.properties_text());
-        return Ok(Letter { flag: record.flag(), sys_flag, body: record.body(), properties });
+        return Ok(Letter { flag: record.flag(), body: record.body(), properties });
     }
     let id = input.id.as_deref().unwrap_or_default();
     let refused = || SendBackRefused::NotInBatch { at: input.offset, id: id.to_owned() };
@@ -245,7 +244,7 @@ fn letter<'a>(record: &Record<'a>, input: &SendBackInput) -> Result<Letter<'a>, 
         record.property(name).into_iter().for_each(|value| out.set(name, value));
     }
     let properties = Cow::Owned(out.as_str().to_owned());
-    Ok(Letter { flag: unit.flag, sys_flag: sys_flag & !inner::FLAGS, body: unit.body, properties })
+    Ok(Letter { flag: unit.flag, body: unit.body, properties })
 }
 
 type More = Vec<(&'static str, String)>;

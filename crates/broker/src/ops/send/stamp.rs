@@ -137,7 +137,10 @@ impl<'a> Said<'a> {
                     said.immunity = value.parse().ok().map(Duration::from_secs);
                 }
                 names::WAIT => said.wait = !value.eq_ignore_ascii_case("false"),
-                names::INNER_NUM => (said.counts, said.rewrite) = (true, true),
+                names::INNER_NUM => {
+                    said.counts = true;
+                    said.drops(name);
+                }
                 names::KEYS => said.keyed = !value.trim().is_empty(),
                 names::TRANSACTION_ID
                 | names::TRANSACTION_CHECK_TIMES
