@@ -6,7 +6,6 @@
 //! exactly one of these; only a question that really went out is counted; a decision is never replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,27 +77,8 @@ pub(crate) struct Ledger {
     due: BTreeSet<(Timestamp, LogOffset)>,
     stranded: HashMap<Group, BTreeSet<LogOffset>>,
     parked: usize,
-    decided: HashMap<LogOffset, Decision, BuildHasherDefault<Spread>>,
+    decided: HashMap<LogOffset, Decision>,
     decided_order: VecDeque<LogOffset>,
-}
-
-/// Hashes an offset of the log. Nobody outside chooses those that are kept: each is where the log put a half message.
-#[derive(Debug, Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        let product = u128::from(self.0 ^ number) * 0x9E37_79B9_7F4A_7C15;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[derive(Debug)]

@@ -65,23 +65,6 @@ impl World {
         })
     }
 
-    /// Lets two hours pass and the segment go in which `half` was first stored.
-    fn outlive(&self, half: &Sent) {
-        let filler = "x".repeat(64 << 10);
-        for _ in 0..300 {
-            self.put("filler", 0, &[], &filler);
-        }
-        self.clock_forward(Duration::from_secs(2 * 3600));
-        self.put("filler", 0, &[], "young");
-        self.store.checkpoint_step(true);
-        for _ in 0..8 {
-            self.store.retain_on_demand();
-            self.steps();
-            self.store.checkpoint_step(true);
-        }
-        assert!(self.store.watermarks().start.get() > half.start.0, "its segment is gone");
-    }
-
     /// Writes a half message again, decided or not.
     fn write_again(&self, half: &Sent, raw: &[u8]) {
         let queue = self.store.queue(&TopicName::stored(HALF), QueueId(0)).expect("it is there");
@@ -330,7 +313,7 @@ fn a_committed_message_that_waits_outlives_its_segment() {
     world.put("orders", 0, &[], "make the topic");
     let half = world.half(&[("TIMER_DELAY_SEC", "14400")], "patient");
     world.end(&half, Decision::Commit).expect("committed");
-    world.outlive(&half);
+    world.outlive(half.start.0);
     let world = world.kill();
     assert_eq!((world.open(), world.store.timers().count().0), (vec![], 1));
     world.pass(Duration::from_millis(7_199_999));
@@ -354,7 +337,7 @@ fn a_producer_is_left_alone_for_as_long_as_it_wishes() {
     let world = world.kill();
     assert_eq!((first(&world, &plain), first(&world, &immune)), (Some(6), Some(36_000)));
     // Written again it begins no second time.
-    world.outlive(&immune);
+    world.outlive(immune.start.0);
     let world = world.kill();
     assert_eq!((first(&world, &plain), first(&world, &immune)), (Some(6), Some(36_000)));
 }
@@ -374,7 +357,7 @@ fn what_is_parked_stays_so_and_can_be_decided() {
         let copies = world.store.queue(&TopicName::stored(PARKED), QueueId(0)).unwrap();
         assert_eq!(copies.dispatched().0, 2, "round {round}");
         if round == 2 {
-            world.outlive(&dropped);
+            world.outlive(dropped.start.0);
         }
         world = world.kill();
         world.pass(Duration::from_secs(600));
@@ -457,7 +440,7 @@ fn data_that_was_written_again_is_found_without_a_restart() {
     let world = World::forgetful(|_| {});
     world.put("orders", 0, &[], "make the topic");
     let (kept, asked) = (world.half(&[], "kept"), world.half(&[], "asked"));
-    world.outlive(&asked);
+    world.outlive(asked.start.0);
     world.end(&kept, Decision::Commit).expect("committed");
     assert_eq!(world.bodies("orders", 2), ["kept"]);
     assert_eq!(world.open(), [asked.start.0]);

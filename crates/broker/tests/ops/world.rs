@@ -142,6 +142,23 @@ impl World {
         }
     }
 
+    /// Lets two hours pass and the segments go that begin at or before `place` in the log, in a world that keeps them for one.
+    pub(crate) fn outlive(&self, place: u64) {
+        let filler = "x".repeat(64 << 10);
+        for _ in 0..300 {
+            self.put("filler", 0, &[], &filler);
+        }
+        self.clock_forward(Duration::from_secs(2 * 3600));
+        self.put("filler", 0, &[], "young");
+        self.store.checkpoint_step(true);
+        for _ in 0..12 {
+            self.store.retain_on_demand();
+            self.steps();
+            self.store.checkpoint_step(true);
+        }
+        assert!(self.store.watermarks().start.get() > place, "what lay there is gone");
+    }
+
     /// Runs an operation that must not wait for longer than the loops need.
     pub(crate) fn finish<F: Future>(&self, operation: F) -> F::Output {
         let mut operation = pin!(operation);
