@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Official RocketMQ clients and tools against a `kiruna standalone` of our own, one fresh server a suite.
+//! Official RocketMQ clients and tools against a `kiruna standalone` of our own, one fresh server a suite, two suites at a time.
 //! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green. Long suites run only
 //! when they are named.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -23,23 +25,11 @@ struct Suite {
     long: bool,
 }
 
+/// Suites that run at a time: each has a server of its own, and most of its time it waits.
+const AT_A_TIME: usize = 2;
+
+/// Those that take longest come first, so that the last ones end together.
 const SUITES: [Suite; 9] = [
-    Suite {
-        name: "rust-sdk",
-        needs: ("cargo", "--version"),
-        folder: "crates/client",
-        args: &["test", "--locked", "--package", "client", "--test", "endpoint"],
-        own_server: false,
-        long: false,
-    },
-    Suite {
-        name: "java-4.9.8",
-        needs: ("mvn", "-v"),
-        folder: "interop/java",
-        args: &["-q", "-B", "test", "-Drocketmq.version=4.9.8"],
-        own_server: false,
-        long: false,
-    },
     Suite {
         name: "java-5.5.0",
         needs: ("mvn", "-v"),
@@ -53,6 +43,30 @@ const SUITES: [Suite; 9] = [
         needs: ("mvn", "-v"),
         folder: "interop/mqadmin",
         args: &["-q", "-B", "test"],
+        own_server: false,
+        long: false,
+    },
+    Suite {
+        name: "go-v2",
+        needs: ("go", "version"),
+        folder: "interop/go",
+        args: &["test", "-count=1", "./..."],
+        own_server: false,
+        long: false,
+    },
+    Suite {
+        name: "java-4.9.8",
+        needs: ("mvn", "-v"),
+        folder: "interop/java",
+        args: &["-q", "-B", "test", "-Drocketmq.version=4.9.8"],
+        own_server: false,
+        long: false,
+    },
+    Suite {
+        name: "rust-sdk",
+        needs: ("cargo", "--version"),
+        folder: "crates/client",
+        args: &["test", "--locked", "--package", "client", "--test", "endpoint"],
         own_server: false,
         long: false,
     },
@@ -82,14 +96,6 @@ const SUITES: [Suite; 9] = [
         own_server: false,
         long: false,
     },
-    Suite {
-        name: "go-v2",
-        needs: ("go", "version"),
-        folder: "interop/go",
-        args: &["test", "-count=1", "./..."],
-        own_server: false,
-        long: false,
-    },
     // Apache's own integration tests, with our servers in place of those that they would start.
     Suite {
         name: "apache-tests-5.5.0",
@@ -111,60 +117,83 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         bail!("there is no suite '{unknown}'; `cargo xtask interop --list` names them");
     }
     shell::build_kiruna()?;
-    let mut failed = Vec::new();
     let wanted = |suite: &&Suite| match names {
         [] => !suite.long,
         names => names.iter().any(|name| name == suite.name),
     };
-    for suite in SUITES.iter().filter(wanted) {
-        if !shell::exists(suite.needs.0, suite.needs.1) {
-            println!("SKIPPED {}: {} is not on this machine", suite.name, suite.needs.0);
-            continue;
-        }
-        // The official clients have races of their own; a first failure is told, a second one counts. A long suite repeats
-        // by itself what failed in it.
-        let outcome = match run_suite(suite) {
-            Err(error) if !suite.long => {
-                println!("FAILED ONCE {}: {error:#}; running it again", suite.name);
-                run_suite(suite)
-            }
-            outcome => outcome,
-        };
-        match outcome {
-            Ok(()) => println!("passed {}", suite.name),
-            Err(error) => {
-                println!("FAILED {}: {error:#}", suite.name);
-                failed.push(suite.name);
-            }
-        }
-    }
+    let suites = Mutex::new(SUITES.iter().filter(wanted));
+    let next = || suites.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let lane = || std::iter::from_fn(next).filter(|suite| !passes(suite)).map(|suite| suite.name).collect();
+    let failed: Vec<&str> = std::thread::scope(|scope| {
+        let lanes = [(); AT_A_TIME].map(|()| scope.spawn(lane));
+        lanes
+            .into_iter()
+            .flat_map(|lane| -> Vec<&str> { lane.join().expect("a lane does not panic") })
+            .collect()
+    });
     if !failed.is_empty() {
         bail!("{} failed", failed.join(", "));
     }
     Ok(())
 }
 
+/// Runs a suite and tells how it went; a suite that cannot run here counts as passed.
+fn passes(suite: &Suite) -> bool {
+    if !shell::exists(suite.needs.0, suite.needs.1) {
+        println!("SKIPPED {}: {} is not on this machine", suite.name, suite.needs.0);
+        return true;
+    }
+    let started = Instant::now();
+    // The official clients have races of their own; a first failure is told, a second one counts. A long suite repeats
+    // by itself what failed in it.
+    let outcome = match run_suite(suite) {
+        Err(error) if !suite.long => {
+            println!("FAILED ONCE {}: {error:#}; running it again", suite.name);
+            run_suite(suite)
+        }
+        outcome => outcome,
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(()) => println!("passed {} in {seconds:.0} s", suite.name),
+        Err(error) => println!("FAILED {} after {seconds:.0} s: {error:#}", suite.name),
+    }
+    outcome.is_ok()
+}
+
 fn run_suite(suite: &Suite) -> Result<()> {
     let mut command = Command::new(suite.needs.0);
     command.args(suite.args).current_dir(shell::root().join(suite.folder));
     if suite.own_server {
-        println!("== {}", suite.name);
         command.env("KIRUNA_BIN", std::path::absolute(shell::kiruna())?);
-        return shell::run(command);
+        return run_told(suite, "servers of its own", command);
     }
     // Clients that trace need the topic that they write to; and no test waits a quarter of an hour.
     let settings = ["--set", "traceTopicEnable=true", "--set", "compactionScheduleInternal=1000"];
     let server = Server::start(suite.name, &settings)?;
-    println!("== {} against {}", suite.name, server.namesrv);
     command.env("KIRUNA_TEST_NAMESRV", &server.namesrv).env("KIRUNA_TEST_BROKER", &server.broker);
-    let outcome =
-        shell::run(command).with_context(|| format!("the server's log is {}", server.log().display()));
+    let outcome = run_told(suite, &server.namesrv, command)
+        .with_context(|| format!("the server's log is {}", server.log().display()));
     let dir = server.stop()?;
     outcome?;
     if let Some(stages) = stages(&dir.join("data")) {
         let _ = std::fs::remove_dir_all(stages);
     }
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+}
+
+/// Runs a suite's command with a file for what it prints, and prints that in one piece when it ends: another suite prints too.
+fn run_told(suite: &Suite, against: &str, mut command: Command) -> Result<()> {
+    let folder = shell::root().join("target").join("interop");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(format!("{}.log", suite.name));
+    let log = std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    println!("== {} against {against}; it prints to {}", suite.name, path.display());
+    let outcome = shell::run(command);
+    let printed = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    println!("== {} printed:\n{}", suite.name, String::from_utf8_lossy(&printed));
+    outcome
 }
 
 /// The directory in shared memory that a server noted in its data directory; it stays when the server ends.
