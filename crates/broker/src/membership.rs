@@ -8,6 +8,7 @@
 mod audience;
 mod news;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,9 +27,9 @@ use remoting::{CallError, Client, ClientConfig, Connection, Router};
 use stdx::{Clock, Threads, Watermark, deadline};
 
 pub(crate) use self::audience::Audience;
-use self::news::{Next, Told, next};
+use self::news::{Next, State, Told, next};
 use crate::Broker;
-use crate::topics::{READ, WRITE};
+use crate::topics::{READ, Topic, WRITE};
 
 /// How often a name server hears of us.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -207,43 +208,57 @@ impl Member {
         if standing.seat.as_ref().is_some_and(|(known, on)| *known != address || on.id() != connection.id()) {
             standing.told = None;
         }
-        let (version, topics) = self.announcement();
+        let state = self.state();
         let now = self.clock.now();
-        let mut step = next(standing.told.as_ref(), version, &topics, now);
+        let mut step = next(standing.told.as_ref(), state, now);
         if let Next::Ask = step {
-            step =
-                if self.is_news(&connection, &address, version).await? { Next::Whole } else { Next::Nothing };
+            let is_news = self.is_news(&connection, &address, state.version).await?;
+            step = if is_news { Next::Whole } else { Next::Nothing };
         }
-        match step {
-            Next::Whole => {
-                for part in topics.chunks(PART) {
-                    self.register(&connection, &address, version, part).await?;
-                }
-                standing.told = Some(Told::whole(version, &topics, now));
+        let since = |changes| self.broker.topics.since(changes).filter(|changed| !changed.is_empty());
+        match (step, &mut standing.told) {
+            (Next::Ask | Next::Nothing, _) => {}
+            (Next::Since(changes), Some(told)) if let Some(changed) = since(changes) => {
+                self.register_all(&connection, &address, state, &changed).await?;
+                told.add(state);
             }
-            Next::Update(changed) => {
-                self.register(&connection, &address, version, &changed).await?;
-                standing.told.as_mut().expect("an update follows a whole list").add(version, &changed);
+            (Next::Since(_) | Next::Whole, told) => {
+                self.register_all(&connection, &address, state, &self.broker.topics.all()).await?;
+                *told = Some(Told::whole(state, now));
             }
-            Next::Ask | Next::Nothing => {}
         }
         standing.seat = Some((address, connection));
         Ok(())
     }
 
-    /// All topics with the permissions that the broker leaves them, and the version of both.
-    fn announcement(&self) -> (DataVersion, Vec<TopicConfig>) {
+    /// Where the topics stand. To be asked before they are read: what changes meanwhile is told again.
+    fn state(&self) -> State {
+        let changes = self.broker.topics.changed().get();
         let mut version = self.broker.topics.version();
         let settings = self.broker.settings.version();
         version.counter += settings.counter;
         version.timestamp = version.timestamp.max(settings.timestamp);
-        let allowed = i32::try_from(self.broker.config().identity.permission).unwrap_or(READ | WRITE);
-        let all = self.broker.topics.all();
-        let masked = all.iter().map(|topic| {
+        let permission = i32::try_from(self.broker.config().identity.permission).unwrap_or(READ | WRITE);
+        State { changes, version, permission, count: self.broker.topics.count() }
+    }
+
+    /// Registers topics with the permissions that the broker leaves them, some at a time.
+    async fn register_all(
+        &self,
+        connection: &Connection,
+        address: &str,
+        state: State,
+        topics: &[Arc<Topic>],
+    ) -> Result<(), CallError> {
+        let masked = |topic: &Arc<Topic>| {
             let config = topic.config().clone();
-            TopicConfig { perm: config.perm & (allowed | !(READ | WRITE)), ..config }
-        });
-        (version, masked.collect())
+            TopicConfig { perm: config.perm & (state.permission | !(READ | WRITE)), ..config }
+        };
+        for part in topics.chunks(PART) {
+            let part = part.iter().map(masked).map(|config| (config.topic_name.clone(), config)).collect();
+            self.register(connection, address, state.version, part).await?;
+        }
+        Ok(())
     }
 
     /// The address to give: the configured one, or where the broker listens; a broker that listens everywhere gives the
@@ -262,7 +277,7 @@ impl Member {
         connection: &Connection,
         address: &str,
         version: DataVersion,
-        topics: &[TopicConfig],
+        topics: BTreeMap<TopicName, TopicConfig>,
     ) -> Result<(), CallError> {
         let (broker, cluster, id) = self.identity();
         let request = RegisterBroker {
@@ -276,10 +291,9 @@ impl Member {
             compressed: false,
             body_crc: 0,
         };
-        let table = topics.iter().map(|topic| (topic.topic_name.clone(), topic.clone()));
         let wrapper = TopicConfigAndMappingSerializeWrapper {
             data_version: version,
-            topic_config_table: table.collect(),
+            topic_config_table: topics,
             ..TopicConfigAndMappingSerializeWrapper::default()
         };
         let body =

@@ -5,6 +5,7 @@
 //! Invariants: a setting is part of the log before anyone sees it; a change raises the version with it, in the same
 //! record; a lookup creates nothing.
 
+mod journal;
 mod system;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ use protocol::names::{AUTO_CREATE_TOPIC, LMQ_PREFIX, NameError, QueueId, TopicNa
 use stdx::{Timestamp, Watermark};
 use store::{AppendError, FactChange, QueueLimit, QueueRef, Store};
 
+use self::journal::Journal;
 use crate::config::BrokerConfig;
 use crate::facts;
 use crate::rates::{Rates, TopicTraffic};
@@ -48,6 +50,8 @@ pub struct Topics {
     version: Mutex<DataVersion>,
     /// Rises with each change, for whoever registers topics elsewhere.
     changed: Watermark,
+    /// What they were.
+    journal: Mutex<Journal>,
     /// Light queues are topics that nobody makes.
     light: AtomicBool,
 }
@@ -149,6 +153,7 @@ impl Topics {
             table: RwLock::new(table),
             version: Mutex::new(version.unwrap_or_else(|| DataVersion::new(now))),
             changed: Watermark::default(),
+            journal: Mutex::default(),
             light: AtomicBool::new(true),
         };
         topics.follow(config);
@@ -166,7 +171,7 @@ impl Topics {
             table.remove(AUTO_CREATE_TOPIC);
         }
         drop(table);
-        self.changed.advance(self.changed.get() + 1);
+        self.changed_by(Journal::cut);
     }
 
     /// Looks a topic up. Every light queue is one.
@@ -249,7 +254,7 @@ impl Topics {
         store.remove_topic(name, &[gone, version_fact(&next)])?;
         self.table.write().remove(name.as_str());
         *version = next;
-        self.changed.advance(self.changed.get() + 1);
+        self.changed_by(Journal::cut);
         tracing::info!(topic = %name, "topic removed");
         Ok(true)
     }
@@ -269,6 +274,25 @@ impl Topics {
     /// Rises with each change.
     pub fn changed(&self) -> &Watermark {
         &self.changed
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.table.read().len()
+    }
+
+    /// The topics that changed after so many changes, each once and as it is now; `None` when that is not known.
+    pub(crate) fn since(&self, changes: u64) -> Option<Vec<Arc<Topic>>> {
+        let journal = self.journal.lock();
+        let names = journal.since(changes)?;
+        let table = self.table.read();
+        Some(names.into_iter().filter_map(|name| table.get(name.as_str()).cloned()).collect())
+    }
+
+    /// Notes a change and wakes those who follow.
+    fn changed_by(&self, note: impl FnOnce(&mut Journal) -> u64) {
+        let count = note(&mut self.journal.lock());
+        self.changed.advance(count);
     }
 
     fn create_from(
@@ -328,7 +352,7 @@ impl Topics {
         tracing::info!(topic = %config.topic_name, queues = config.write_queue_nums, "topic set");
         let topic = Arc::new(Topic::new(config));
         self.table.write().insert(topic.name().clone(), topic.clone());
-        self.changed.advance(self.changed.get() + 1);
+        self.changed_by(|journal| journal.note(topic.name()));
         Ok(topic)
     }
 }

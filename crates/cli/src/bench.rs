@@ -14,6 +14,7 @@ pub(crate) use report::percentiles;
 mod send;
 mod target;
 mod timers;
+mod topics;
 mod tx;
 
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) enum Bench {
     Pull(pull::PullArgs),
     /// Producers of transactions: half messages, each committed once it is stored.
     Tx(tx::TxArgs),
+    /// Makes many topics.
+    Topics(topics::TopicsArgs),
     /// Reads a topic of timed messages and says whether any came early, twice or out of order, and how late they were.
     Timers(timers::TimersArgs),
     /// From the moment a message is due to its arrival at a consumer that waits for it.
@@ -105,6 +108,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Send(args) => runtime.block_on(send::run(args)),
         Bench::Pull(args) => runtime.block_on(pull::run(args)),
         Bench::Tx(args) => runtime.block_on(tx::run(args)),
+        Bench::Topics(args) => runtime.block_on(topics::run(args)),
         Bench::Timers(args) => runtime.block_on(timers::run(args)),
         Bench::E2e(args) => runtime.block_on(e2e::run(args)),
         Bench::Echo(args) => echo::run(args),

@@ -10,8 +10,13 @@ use std::time::{Duration, Instant};
 use broker::Membership;
 use bytes::Bytes;
 use namesrv::{NameServer, NameServerConfig};
+use parking_lot::Mutex;
+use protocol::admin::topic::{DeleteTopicInBroker, UpdateAndCreateTopicList};
 use protocol::assignment::QueryAssignment;
-use protocol::body::{ClusterInfo, QueryAssignmentRequestBody, QueryAssignmentResponseBody, TopicRouteData};
+use protocol::body::{
+    ClusterInfo, CreateTopicListRequestBody, QueryAssignmentRequestBody, QueryAssignmentResponseBody,
+    RegisterBrokerBody, TopicConfig, TopicRouteData,
+};
 use protocol::ids::OffsetId;
 use protocol::json;
 use protocol::names::{Group, TopicName};
@@ -221,6 +226,56 @@ async fn a_name_server_that_hangs_delays_a_new_topic_a_moment_and_no_other() {
     assert!(begun.elapsed() < took, "nobody else waits");
     drop(server);
     drop(membership);
+}
+
+/// Notes which topics each registration names.
+async fn note_names(
+    heard: Arc<Mutex<Vec<Vec<String>>>>,
+    _ctx: Ctx,
+    _request: RegisterBroker,
+    body: Bytes,
+) -> Result<Reply<RegisterBrokerReply>, Refusal> {
+    let body = RegisterBrokerBody::decode(&body, false).expect("a registration");
+    let names = body.topic_config_serialize_wrapper.topic_config_table.into_keys();
+    heard.lock().push(names.map(|name| name.to_string()).collect());
+    Ok(Reply::ok(RegisterBrokerReply { replication_address: None, master_address: None }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_topics_those_that_changed_are_told() {
+    let site = Site::new();
+    let peer = site.client("op").await;
+    let many = (0..1100).map(|n| TopicConfig::new(TopicName::stored(format!("t{n}")), 1, 6));
+    let list = CreateTopicListRequestBody { topic_config_list: many.collect() };
+    peer.call(&UpdateAndCreateTopicList, json::to_vec(&list)).await.expect("they are made");
+    let heard = Arc::<Mutex<Vec<Vec<String>>>>::default();
+    let sockets = ServerConfig { workers: 1, ..ServerConfig::default() };
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let router = Router::new().on(note_names);
+    let server = Server::bind(any, sockets, router, heard.clone(), site.clock.clone(), Arc::new(|_| {}))
+        .expect("a free port");
+    let here: SocketAddr = site.address().parse().expect("an address");
+    let name_servers = vec![server.local_addr().to_string()];
+    let membership =
+        Membership::join(site.broker.clone(), name_servers, here, site.clock.clone()).expect("it starts");
+    let told = || std::mem::take(&mut *heard.lock());
+    assert!(told()[0].len() > 1100, "all of them at first");
+
+    make_topic(&peer, "new", 1).await;
+    assert_eq!(told(), [["new"]]);
+    make_topic(&peer, "t7", 2).await;
+    assert_eq!(told(), [["t7"]]);
+    let gone = DeleteTopicInBroker { topic: TopicName::stored("t7") };
+    peer.call(&gone, Bytes::new()).await.expect("it is deleted");
+    make_topic(&peer, "after", 1).await;
+    let all =
+        told().into_iter().find(|names| names.len() > 1100).expect("what is gone is told by all others");
+    assert!(!all.iter().any(|name| name == "t7"));
+    let read_only = &b"brokerPermission=4"[..];
+    peer.call(&protocol::admin::broker::UpdateBrokerConfig, read_only).await.expect("it is changed");
+    assert!(told().iter().any(|names| names.len() > 1100), "every permission changed");
+    membership.leave();
+    drop(server);
 }
 
 /// A clock that counts how often it is looked at.

@@ -23,6 +23,7 @@ use super::pipe::Pipe;
 use super::prepared::{Prepared, put_decimal, put_hex};
 use super::report::{self, Work};
 use super::target::{self, Target};
+use super::topics::{self, Many};
 use crate::when::{Length, When};
 
 /// Flags of `kiruna bench send`.
@@ -51,6 +52,9 @@ pub(crate) struct SendArgs {
     /// Not all at that time, but each at some moment in so long a time from then on.
     #[arg(long, value_name = "LENGTH", requires = "deliver_at", default_value = "0ms")]
     within: Length,
+    /// Messages go to so many topics, drawn anew for each: those that `kiruna bench topics` made.
+    #[arg(long, value_name = "COUNT")]
+    topics: Option<u32>,
     /// Ends when so many messages are stored, whatever --seconds says; the rest of a warm-up counts.
     #[arg(long)]
     messages: Option<u64>,
@@ -83,7 +87,10 @@ pub(super) async fn run(args: SendArgs) -> Result<()> {
         bail!("connections, outstanding, batch and rate are at least 1");
     }
     let common = &args.common;
-    let target = Target::find(common).await?;
+    let target = match args.topics {
+        Some(count) => Target::find_many(common, Many::new(count)?).await?,
+        None => Target::find(common).await?,
+    };
     let pace = match args.rate {
         Some(rate) => Pace::rate(rate / (args.connections * args.batch) as f64),
         None => Pace::Closed(args.outstanding),
@@ -167,6 +174,8 @@ pub(super) struct Producer {
     size: usize,
     batch: usize,
     kind: Kind,
+    /// The topics, where there are many.
+    many: Option<Many>,
     rng: Rng,
     /// The same moment on both clocks.
     epoch: (Instant, Timestamp),
@@ -190,6 +199,7 @@ impl Producer {
             size,
             batch,
             kind,
+            many: target.many,
             rng: Rng::from_entropy(),
             epoch: (Instant::now(), target.clock.now()),
         })
@@ -206,6 +216,10 @@ impl Producer {
         for at in &frame.ids_at {
             self.id = self.id.wrapping_add(1);
             put_hex(&mut copy[*at..][..UNIQUE_DIGITS], self.id);
+        }
+        if let Some(many) = self.many {
+            let topic = self.rng.below(u64::from(many.count));
+            put_decimal(&mut copy[frame.topic_at..][..topics::DIGITS], topic);
         }
         match (self.kind, frame.varies_at) {
             (Kind::Delayed(DelayRange { least, most }), Some(at)) => {
@@ -249,6 +263,8 @@ const UNIQUE_DIGITS: usize = 12;
 /// One send to one queue.
 struct PreparedSend {
     frame: Prepared,
+    /// Where the digits of the topic's name stand, if it is one of many.
+    topic_at: usize,
     born_at: usize,
     /// Where the differing digits of each message's unique id stand.
     ids_at: Vec<usize>,
@@ -284,6 +300,7 @@ impl PreparedSend {
         };
         let unique = |id: &String| Ok(frame.find(id.as_bytes())? + id.len() - UNIQUE_DIGITS);
         Ok(PreparedSend {
+            topic_at: target.many.map_or(Ok(0), |_| topics::digits_at(&frame, &target.topic))?,
             born_at: frame.find(BORN.as_bytes())?,
             ids_at: ids.iter().map(unique).collect::<Result<_>>()?,
             varies_at: match kind {

@@ -15,6 +15,7 @@ use remoting::{Client, ClientConfig, Connection, Router};
 use stdx::{Clock, SystemClock};
 
 use super::Common;
+use super::topics::Many;
 
 /// How long one request may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub(super) struct Queue {
 /// What the load is aimed at.
 pub(super) struct Target {
     pub(super) topic: TopicName,
+    /// The topic is the first of so many.
+    pub(super) many: Option<Many>,
     pub(super) queues: Vec<Queue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) serialization: Serialization,
@@ -38,7 +41,15 @@ pub(super) struct Target {
 impl Target {
     /// Finds the queues, making the topic where it does not exist.
     pub(super) async fn find(common: &Common) -> Result<Target> {
-        let topic = TopicName::parse(common.topic.as_str())?;
+        Target::find_topic(common, TopicName::parse(common.topic.as_str())?, None).await
+    }
+
+    /// The same for the first of many topics.
+    pub(super) async fn find_many(common: &Common, many: Many) -> Result<Target> {
+        Target::find_topic(common, many.first(common)?, Some(many)).await
+    }
+
+    async fn find_topic(common: &Common, topic: TopicName, many: Option<Many>) -> Result<Target> {
         let config = ClientConfig { serialization: common.serialization(), ..ClientConfig::default() };
         let clock = SystemClock::new();
         let client = Client::new(config, clock.clone(), Router::new(), Arc::new(()));
@@ -48,7 +59,7 @@ impl Target {
                 .collect(),
             None => routed(common, &topic).await?,
         };
-        Ok(Target { topic, queues, clock, serialization: common.serialization(), client })
+        Ok(Target { topic, many, queues, clock, serialization: common.serialization(), client })
     }
 
     /// Opens a connection for single questions to the broker of `queue`.
