@@ -19,7 +19,7 @@ pub(crate) mod pending;
 pub(crate) mod restore;
 mod table;
 
-use hop::Hop;
+use hop::{Hop, Times};
 pub use pending::{Hold, Slot};
 use pending::{Pending, Was};
 
@@ -57,9 +57,9 @@ impl Timers {
         Timers { pending: Mutex::new(pending), next_due }
     }
 
-    /// Applies the record at `at`, in the order of the log.
-    pub(crate) fn apply(&self, record: &Record<'_>, at: LogOffset) {
-        let Some(hop) = hop::of(record) else { return };
+    /// Applies the record at `at`, whose properties say `times`, in the order of the log.
+    pub(crate) fn apply<'a>(&self, record: &Record<'a>, times: &Times<'a>, at: LogOffset) {
+        let Some(hop) = hop::of(record, times) else { return };
         let mut pending = self.pending.lock();
         let over = match hop {
             Hop::Over(slot) => Some(slot),

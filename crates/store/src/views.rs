@@ -171,7 +171,7 @@ impl Views {
         } else if self.apply_half(&mut applied, record, at) | self.apply_latest(record, &queue, entry) {
             self.facts.applied(upto);
         }
-        self.timers.apply(record, at);
+        self.timers.apply(record, &marks.times(), at);
         applied.upto = upto;
         if let Some(arrivals) = arrivals.filter(|_| !is_again) {
             arrivals.push(Arrival { next: queue.dispatched(), queue, tag_hash: entry.tag_hash });

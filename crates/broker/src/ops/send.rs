@@ -576,14 +576,15 @@ impl Broker {
             }
             Route::Half => self.half_properties(said, topic, place, fresh),
             Route::Timed(due) => {
-                let (floor, due, queue) = ((due.0 - 1).to_string(), due.to_string(), place.told.to_string());
+                let mut digits = [itoa::Buffer::new(); 3];
+                let [floor, exact, queue] = &mut digits;
                 let also = [
-                    (properties::TIMER_OUT_MS, floor.as_str()),
-                    (properties::TIMER_DELIVER_MS, &due),
+                    (properties::TIMER_OUT_MS, floor.format(due.0 - 1)),
+                    (properties::TIMER_DELIVER_MS, exact.format(due.0)),
                     (properties::REAL_TOPIC, topic),
-                    (properties::REAL_QID, &queue),
+                    (properties::REAL_QID, queue.format(place.told.0)),
                 ];
-                said.stored(&self.brand, &TIMES, &also, fresh)
+                said.stored_timed(&self.brand, &also, fresh)
             }
             Route::DeadLetters => {
                 let origin = |name, fallback| properties::get(said.text(), name).unwrap_or(fallback);
@@ -609,15 +610,6 @@ const DELAYS: [&str; 6] = [
     properties::TIMER_DELIVER_MS,
     properties::DLQ_ORIGIN_TOPIC,
     properties::DLQ_ORIGIN_MESSAGE_ID,
-];
-
-/// What a message says anew that waits for a time of its own.
-const TIMES: [&str; 5] = [
-    properties::DELAY,
-    properties::TIMER_DELIVER_MS,
-    properties::TIMER_OUT_MS,
-    properties::TIMER_ENQUEUE_MS,
-    properties::TIMER_DEQUEUE_MS,
 ];
 
 /// Bits of the system flag that say how a body is packed and tagged; the rest is not the sender's to set.

@@ -3,8 +3,6 @@
 //! between spaces (`v1`, topic, broker, time, unique id), as base64 of the kind for addresses, padded.
 //! In: words or text from outside. Out: text or words. Invariant: decoding never panics and takes no more than it was given.
 
-use core::fmt::Write;
-
 use stdx::Timestamp;
 
 const VERSION: &str = "v1";
@@ -31,9 +29,9 @@ pub struct HandleError;
 impl RecallHandle {
     /// Writes the handle.
     pub fn encode(topic: &str, broker: &str, due: Timestamp, unique: &str) -> String {
-        let mut words = String::with_capacity(topic.len() + broker.len() + unique.len() + 24);
-        write!(words, "{VERSION} {topic} {broker} {due} {unique}").expect("text takes text");
-        base64(words.as_bytes())
+        let mut digits = itoa::Buffer::new();
+        let words = [VERSION, topic, broker, digits.format(due.0), unique];
+        base64(words.join(" ").as_bytes())
     }
 
     /// Reads a handle.
@@ -51,23 +49,21 @@ impl RecallHandle {
     }
 }
 
-/// Each answer to a timed send has one: four digits at a time.
+/// Each answer to a timed send has one: three bytes at a time, in a room that is there.
 fn base64(bytes: &[u8]) -> String {
     let digit = |at: u32| DIGITS.get((at & 0x3F) as usize).copied().unwrap_or(b'=');
     let digits = |word: u32| [18, 12, 6, 0].map(|shift| digit(word >> shift));
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut out = vec![b'='; bytes.len().div_ceil(3) * 4];
+    let (places, _) = out.as_chunks_mut::<4>();
     let (whole, rest) = bytes.as_chunks::<3>();
-    whole.iter().for_each(|&[a, b, c]| out.extend(digits(u32::from_be_bytes([0, a, b, c]))));
-    match *rest {
-        [a] => {
-            let [first, second, ..] = digits(u32::from_be_bytes([0, a, 0, 0]));
-            out.extend([first, second, b'=', b'=']);
-        }
-        [a, b] => {
-            let [first, second, third, _] = digits(u32::from_be_bytes([0, a, b, 0]));
-            out.extend([first, second, third, b'=']);
-        }
-        _ => {}
+    for (place, &[a, b, c]) in places.iter_mut().zip(whole) {
+        *place = digits(u32::from_be_bytes([0, a, b, c]));
+    }
+    if let Some(place) = places.get_mut(whole.len()) {
+        let at = |index| rest.get(index).copied().unwrap_or(0);
+        // A digit more than bytes; the signs behind them stay.
+        let digits = digits(u32::from_be_bytes([0, at(0), at(1), 0]));
+        place.iter_mut().zip(digits).take(rest.len() + 1).for_each(|(place, digit)| *place = digit);
     }
     String::from_utf8(out).expect("digits are text")
 }

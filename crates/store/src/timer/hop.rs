@@ -34,48 +34,52 @@ pub fn origin(record: &Record<'_>) -> Option<LogOffset> {
     record.prepared().0.checked_sub(1).map(LogOffset)
 }
 
-/// What the properties of a record say of its time, found in one pass over them: it is done for every record that waits
-/// or is delivered, and to look for one name after the other cost more than all the rest of dispatch.
-#[derive(Default)]
-struct Said<'a> {
-    floor: Option<&'a str>,
-    exact: Option<&'a str>,
-    was: Option<&'a str>,
-    topic: Option<&'a str>,
+/// What the properties of a record say of its time. Found in the one pass over them that dispatch makes: to look for one name
+/// after the other cost more than all the rest of dispatch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times<'a> {
+    floor: &'a [u8],
+    exact: &'a [u8],
+    was: &'a [u8],
+    topic: &'a [u8],
     is_end: bool,
 }
 
-impl<'a> Said<'a> {
-    fn of(record: &Record<'a>) -> Said<'a> {
-        let mut said = Said::default();
-        // The later one of a name counts.
-        each_pair(record.properties(), |pair| said.take(pair));
-        said
+impl<'a> Times<'a> {
+    fn of(record: &Record<'a>) -> Times<'a> {
+        let mut times = Times::default();
+        each_pair(record.properties(), |pair| times.take(pair));
+        times
     }
 
-    fn take(&mut self, pair: &'a [u8]) {
+    /// Takes a pair of name and value. The later one of a name counts, and one without a value says nothing.
+    pub(crate) fn take(&mut self, pair: &'a [u8]) {
         // Most names are others, and a message that names another record is mostly a committed one.
         const BEGINNINGS: [&[u8]; 3] = [b"TIMER_", b"REAL_", b"KIRUNA_"];
         if !BEGINNINGS.iter().any(|beginning| pair.starts_with(beginning)) {
             return;
         }
         let Some(len) = pair.iter().position(|byte| *byte == NAME_END as u8) else { return };
-        let (Ok(name), Ok(value)) = (str::from_utf8(&pair[..len]), str::from_utf8(&pair[len + 1..])) else {
+        let value = &pair[len + 1..];
+        if value.is_empty() {
             return;
-        };
-        match name {
-            _ if value.is_empty() => {}
-            properties::TIMER_OUT_MS => self.floor = Some(value),
-            properties::TIMER_DELIVER_MS => self.exact = Some(value),
-            properties::TIMER_WAS_MS => self.was = Some(value),
-            properties::REAL_TOPIC => self.topic = Some(value),
-            properties::TIMER_DEL_UNIQKEY => self.is_end = true,
-            _ => {}
+        }
+        // Compared as bytes: whether they are text does not matter, and is dear to know.
+        let is = |name: &str| pair[..len] == *name.as_bytes();
+        if is(properties::TIMER_OUT_MS) {
+            self.floor = value;
+        } else if is(properties::TIMER_DELIVER_MS) {
+            self.exact = value;
+        } else if is(properties::REAL_TOPIC) {
+            self.topic = value;
+        } else if is(properties::TIMER_WAS_MS) {
+            self.was = value;
+        } else if is(properties::TIMER_DEL_UNIQKEY) {
+            self.is_end = true;
         }
     }
 
     fn due(&self) -> Option<Timestamp> {
-        let number = |text: Option<&str>| text?.parse::<i64>().ok();
         let floor = number(self.floor)?;
         let latest = floor.saturating_add(PRECISION_MS);
         let exact = number(self.exact).filter(|exact| *exact > floor && *exact <= latest);
@@ -84,29 +88,32 @@ impl<'a> Said<'a> {
     }
 }
 
+fn number(text: &[u8]) -> Option<i64> {
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
 /// When a record with a timer is due; `None` for records without one.
 ///
 /// `TIMER_OUT_MS` lies just below. Apache rounds it down to whole seconds, ours has the exact time beside it; where
 /// that is missing the whole second is waited for, as Apache does.
 pub fn due(record: &Record<'_>) -> Option<Timestamp> {
-    Said::of(record).due()
+    Times::of(record).due()
 }
 
-/// Reads what a record says.
-pub(crate) fn of<'a>(record: &Record<'a>) -> Option<Hop<'a>> {
+/// Reads what a record says, whose properties say `times`.
+pub(crate) fn of<'a>(record: &Record<'a>, times: &Times<'a>) -> Option<Hop<'a>> {
     let is_timer = record.topic() == TIMER_TOPIC;
     let origin = origin(record);
     if !is_timer && origin.is_none() {
         return None;
     }
-    let said = Said::of(record);
-    let due = said.due()?;
-    if !is_timer || said.is_end {
+    let due = times.due()?;
+    if !is_timer || times.is_end {
         return origin.map(|at| Hop::Over(Slot { due, at }));
     }
-    let was = said.was.and_then(|text| text.parse().ok());
-    let instead = origin.map(|at| Slot { due: was.map_or(due, Timestamp), at });
-    Some(Hop::Waits { due, topic: said.topic?, instead })
+    let instead = origin.map(|at| Slot { due: number(times.was).map_or(due, Timestamp), at });
+    let topic = str::from_utf8(times.topic).ok().filter(|topic| !topic.is_empty())?;
+    Some(Hop::Waits { due, topic, instead })
 }
 
 #[cfg(test)]
@@ -115,6 +122,7 @@ mod tests {
     use protocol::record::{self, Message};
 
     use super::*;
+    use crate::views::marks::Marks;
 
     fn check(topic: &str, prepared: u64, text: &str, expected: Option<Hop<'_>>) {
         let topic = TopicName::stored(topic);
@@ -135,7 +143,10 @@ mod tests {
         };
         let mut bytes = Vec::new();
         record::encode(&message, &mut bytes).unwrap();
-        assert_eq!(of(&Record::parse(&bytes).unwrap()), expected, "{topic} {prepared} {text:?}");
+        let record = Record::parse(&bytes).unwrap();
+        let times = Marks::of(record.properties()).times();
+        assert_eq!(times, Times::of(&record));
+        assert_eq!(of(&record, &times), expected, "{topic} {prepared} {text:?}");
     }
 
     #[test]

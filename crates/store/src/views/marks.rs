@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sans-IO. What the views need of a record's properties, found in one pass over their text.
-//! In: the properties of a record. Out: tag hash, index keys, whether it expires. Where a name stands twice the later one counts.
+//! In: the properties of a record. Out: tag hash, index keys, whether it expires, what it says of its time. Where a name stands twice the later one counts.
 
 use protocol::record::{self, Record};
 
 use crate::keys::KeyEntry;
 use crate::keys::hash;
+use crate::timer::hop::Times;
 
 const VALUE_END: u8 = 2;
 
@@ -18,6 +19,7 @@ pub(crate) struct Marks<'a> {
     expires: bool,
     light: &'a [u8],
     light_offsets: &'a [u8],
+    times: Times<'a>,
 }
 
 /// The light queues that a record lists, and its offsets in them.
@@ -41,7 +43,7 @@ impl<'a> Marks<'a> {
         const NAME_END: u8 = 1;
         let name_end = if pair.get(4) == Some(&NAME_END) { 4 } else { 8 };
         let Some((name, [NAME_END, value @ ..])) = pair.split_at_checked(name_end) else {
-            return self.take_light(pair);
+            return self.take_other(pair);
         };
         match name {
             // A pair without a value says nothing.
@@ -54,9 +56,9 @@ impl<'a> Marks<'a> {
         }
     }
 
-    /// Looks for the two names that begin alike.
-    fn take_light(&mut self, pair: &'a [u8]) {
-        let Some(rest) = pair.strip_prefix(b"INNER_MULTI_") else { return };
+    /// Looks for two names that begin alike, and for those that say when a message is due.
+    fn take_other(&mut self, pair: &'a [u8]) {
+        let Some(rest) = pair.strip_prefix(b"INNER_MULTI_") else { return self.times.take(pair) };
         if let Some(value) = rest.strip_prefix(b"DISPATCH\x01") {
             self.light = value;
         } else if let Some(value) = rest.strip_prefix(b"QUEUE_OFFSET\x01") {
@@ -71,6 +73,11 @@ impl<'a> Marks<'a> {
         }
         let (names, offsets) = (str::from_utf8(self.light).ok()?, str::from_utf8(self.light_offsets).ok()?);
         Some(Light { names, offsets, expires: self.expires })
+    }
+
+    /// What it says of its time.
+    pub(crate) fn times(&self) -> Times<'a> {
+        self.times
     }
 
     /// What the queue entry holds for the tag.

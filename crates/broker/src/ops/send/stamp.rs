@@ -53,6 +53,8 @@ pub(crate) struct Said<'a> {
     rewrite: bool,
     /// All of it is stored as it came up to here, unless its priority is not.
     kept: usize,
+    /// Nothing in it that a message says anew which waits for a time of its own stands in front of here.
+    timed_from: usize,
     /// An earlier broker left marks of a transaction in it.
     pub(crate) stale: bool,
     /// For how many milliseconds it is worth being read.
@@ -77,6 +79,15 @@ const CLEARED: [&str; 10] = [
     names::INNER_MULTI_QUEUE_OFFSET,
     names::INNER_NUM,
     names::INNER_BASE,
+];
+
+/// What a message says anew that waits for a time of its own.
+const TIMES: [&str; 5] = [
+    names::DELAY,
+    names::TIMER_DELIVER_MS,
+    names::TIMER_OUT_MS,
+    names::TIMER_ENQUEUE_MS,
+    names::TIMER_DEQUEUE_MS,
 ];
 
 impl Brand {
@@ -113,6 +124,7 @@ impl<'a> Said<'a> {
             keyed: false,
             rewrite: false,
             kept: text.len(),
+            timed_from: text.len(),
             stale: false,
             ttl: None,
             expires: false,
@@ -122,7 +134,10 @@ impl<'a> Said<'a> {
         for (name, value) in names::iter(text) {
             match name {
                 names::UNIQ_KEY => said.unique = Some(value),
-                names::DELAY => (said.delay, said.leveled) = (value.parse().unwrap_or(0), true),
+                names::DELAY => {
+                    (said.delay, said.leveled) = (value.parse().unwrap_or(0), true);
+                    said.restates(name);
+                }
                 names::SHARDING_KEY => said.in_order = true,
                 names::PRIORITY => said.priority = Some(value),
                 names::LITE_TOPIC => said.lite = true,
@@ -153,7 +168,8 @@ impl<'a> Said<'a> {
                     said.real_queue = Some(value);
                     said.drops(name);
                 }
-                _ if said.timing.read(name, value) => {}
+                _ if said.timing.read(name, value) => said.restates(name),
+                names::TIMER_ENQUEUE_MS | names::TIMER_DEQUEUE_MS => said.restates(name),
                 _ if is_cleared(name) => said.drops(name),
                 _ => {}
             }
@@ -164,8 +180,19 @@ impl<'a> Said<'a> {
     /// This is a property that is not stored; its name is a part of the text.
     fn drops(&mut self, name: &str) {
         if !self.rewrite {
-            (self.rewrite, self.kept) = (true, name.as_ptr().addr() - self.text.as_ptr().addr());
+            (self.rewrite, self.kept) = (true, self.place_of(name));
         }
+    }
+
+    /// This may be a property that a message says anew which waits; its name is a part of the text.
+    fn restates(&mut self, name: &str) {
+        if TIMES.contains(&name) {
+            self.timed_from = self.timed_from.min(self.place_of(name));
+        }
+    }
+
+    fn place_of(&self, name: &str) -> usize {
+        name.as_ptr().addr() - self.text.as_ptr().addr()
     }
 
     /// The text that was read.
@@ -218,12 +245,29 @@ impl<'a> Said<'a> {
         also: &[(&str, &str)],
         fresh: Option<&str>,
     ) -> String {
+        self.written(if without.is_empty() { self.kept } else { 0 }, brand, without, also, fresh)
+    }
+
+    /// The same for a message that waits for a time of its own, which `also` says.
+    pub(crate) fn stored_timed(&self, brand: &Brand, also: &[(&str, &str)], fresh: Option<&str>) -> String {
+        self.written(self.kept.min(self.timed_from), brand, &TIMES, also, fresh)
+    }
+
+    /// The text to store, of which what came stays as it is up to `kept`.
+    fn written(
+        &self,
+        kept: usize,
+        brand: &Brand,
+        without: &[&str],
+        also: &[(&str, &str)],
+        fresh: Option<&str>,
+    ) -> String {
         let more: usize = also.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let mut out = String::with_capacity(self.text.len() + 1 + 48 + more + brand.0.len());
-        if self.rewrite || !without.is_empty() {
-            let priority = self.drops_priority.then_some(names::PRIORITY);
+        let priority = self.drops_priority.then_some(names::PRIORITY);
+        let kept = if priority.is_none() { kept } else { 0 };
+        if kept < self.text.len() {
             let dropped = |name: &str| is_cleared(name) || without.contains(&name) || priority == Some(name);
-            let kept = if without.is_empty() && priority.is_none() { self.kept } else { 0 };
             let (kept, rest) = self.text.split_at(kept);
             out.push_str(kept);
             names::iter(rest).filter(|(name, _)| !dropped(name)).for_each(|pair| put(&mut out, pair));
@@ -356,6 +400,30 @@ mod tests {
             assert_eq!((said.kind(), said.urgency()), (kind, urgency), "{text:?}");
             let kept = said.stored(&Brand(String::new()), &[], &[], None);
             assert_eq!(kept.replace('\u{1}', "=").replace('\u{2}', ";"), stored, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_waits_says_its_time_once() {
+        let rows = [
+            ("A=b;TIMER_DELAY_MS=5", "A=b;TIMER_DELAY_MS=5;"),
+            ("A=b;TIMER_DELIVER_MS=5;C=d", "A=b;C=d;"),
+            ("DELAY=0;A=b;TIMER_DELIVER_MS=5;", "A=b;"),
+            ("A=b;TIMER_ENQUEUE_MS=5;C=d;TIMER_DEQUEUE_MS=6", "A=b;C=d;"),
+            ("A=b;TIMER_DEQUEUE_MS=6", "A=b;"),
+            ("TIMER_OUT_MS=1;CLUSTER=c;A=b", "A=b;"),
+            ("A=b;CLUSTER=c;TIMER_DELIVER_MS=5;C=d", "A=b;C=d;"),
+            ("A=b;_SYS_MSG_PRIORITY_=3;TIMER_DELAY_MS=5", "A=b;TIMER_DELAY_MS=5;"),
+            ("", ""),
+        ];
+        for (text, kept) in rows {
+            let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
+            let mut said = Said::read(&text);
+            said.urgency();
+            let also = [(names::TIMER_OUT_MS, "4"), (names::TIMER_DELIVER_MS, "5")];
+            let stored = said.stored_timed(&Brand(String::new()), &also, None);
+            let stored = stored.replace('\u{1}', "=").replace('\u{2}', ";");
+            assert_eq!(stored, format!("{kept}TIMER_OUT_MS=4;TIMER_DELIVER_MS=5;"), "{text:?}");
         }
     }
 
