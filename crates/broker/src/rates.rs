@@ -120,6 +120,8 @@ struct Whole {
     puts: History,
     gets: History,
     seconds: Seconds,
+    /// When topics and groups were sampled last.
+    sampled_at: Timestamp,
 }
 
 impl Rates {
@@ -131,6 +133,7 @@ impl Rates {
                 puts: History::new(now),
                 gets: History::new(now),
                 seconds: Seconds::new(now),
+                sampled_at: now,
             }),
             memory: Arc::new(AtomicUsize::new(TRAIL_BYTES)),
             has_forgotten: AtomicBool::new(false),
@@ -205,6 +208,11 @@ impl Rates {
         whole.seconds.push(now, counts);
         whole.puts.push(puts(totals, now));
         whole.gets.push(gets(totals, now));
+        // There may be a hundred thousand topics: each is looked at no more often than its history has steps.
+        if now.since(whole.sampled_at) < series::STEP {
+            return;
+        }
+        whole.sampled_at = now;
         drop(whole);
         let topics: Vec<Arc<TopicTraffic>> = self.topics.read().values().cloned().collect();
         for topic in topics {

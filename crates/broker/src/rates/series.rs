@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use stdx::Timestamp;
 
+/// The shortest step of a history.
+pub(super) const STEP: Duration = Duration::from_secs(10);
+
 /// How far a rate looks back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Span {
@@ -54,7 +57,7 @@ impl History {
         let first = Sample { at: now, messages: 0, bytes: 0, calls: 0 };
         let window =
             |every, keep| Window { every: Duration::from_secs(every), keep, samples: [first].into() };
-        History { minute: window(10, 7), hour: window(600, 7), day: window(3600, 25) }
+        History { minute: window(STEP.as_secs(), 7), hour: window(600, 7), day: window(3600, 25) }
     }
 
     /// Takes a sample into those windows whose step has passed.
