@@ -12,6 +12,8 @@ mod pull;
 mod report;
 pub(crate) use report::percentiles;
 mod send;
+mod series;
+mod suite;
 mod target;
 mod timers;
 mod topics;
@@ -19,11 +21,15 @@ mod tx;
 
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::frame::Serialization;
+use stdx::Stop;
 
 use crate::output::Format;
+use load::Lane;
+use report::Work;
+use target::Target;
 
 /// The kinds of load.
 #[derive(Debug, Subcommand)]
@@ -42,6 +48,59 @@ pub(crate) enum Bench {
     E2e(e2e::E2eArgs),
     /// A server that answers every request at once and stores nothing.
     Echo(echo::EchoArgs),
+    /// All of that in one go, with a report: tables, plots, and whether the machine was quiet enough to believe them.
+    #[command(after_help = suite::AFTER_HELP)]
+    Suite(suite::SuiteArgs),
+}
+
+/// A load that only has to be driven.
+struct Loaded {
+    work: Work,
+    lanes: Vec<Lane>,
+    brokers: Vec<String>,
+}
+
+impl Bench {
+    /// Reads arguments as the command line would.
+    fn parse(arguments: &[String]) -> Result<Bench> {
+        #[derive(Parser)]
+        struct Line {
+            #[command(subcommand)]
+            bench: Bench,
+        }
+        let words = std::iter::once("bench").chain(arguments.iter().map(String::as_str));
+        Ok(Line::try_parse_from(words)?.bench)
+    }
+
+    /// The flags that all loads have.
+    fn common(&self) -> Option<&Common> {
+        match self {
+            Bench::Send(args) => Some(&args.common),
+            Bench::Pull(args) => Some(&args.common),
+            Bench::Tx(args) => Some(&args.common),
+            Bench::E2e(args) => Some(&args.common),
+            Bench::Topics(_) | Bench::Timers(_) | Bench::Echo(_) | Bench::Suite(_) => None,
+        }
+    }
+
+    /// Finds the queues, makes them ready and opens the connections.
+    async fn load(&self, stop: &Stop) -> Result<Loaded> {
+        let Some(common) = self.common() else { bail!("this command is no load") };
+        let target = match self {
+            Bench::Send(args) => send::find(args).await?,
+            _ => Target::find(common).await?,
+        };
+        let (work, lanes) = match self {
+            Bench::Send(args) => send::prepare(args, &target)?,
+            Bench::Pull(args) => pull::prepare(args, &target, stop).await?,
+            Bench::Tx(args) => tx::prepare(args, &target)?,
+            Bench::E2e(args) => e2e::prepare(args, &target).await?,
+            Bench::Topics(_) | Bench::Timers(_) | Bench::Echo(_) | Bench::Suite(_) => {
+                bail!("this command is no load")
+            }
+        };
+        Ok(Loaded { work, lanes, brokers: target.brokers().into_iter().map(str::to_owned).collect() })
+    }
 }
 
 /// How the header of a frame is written.
@@ -112,5 +171,6 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Timers(args) => runtime.block_on(timers::run(args)),
         Bench::E2e(args) => runtime.block_on(e2e::run(args)),
         Bench::Echo(args) => echo::run(args),
+        Bench::Suite(args) => suite::run(&args, runtime),
     }
 }

@@ -11,7 +11,7 @@ use protocol::frame::{Frame, Serialization};
 use protocol::pull::{PullMessage, PullReply, SUBSCRIPTION, SUSPEND};
 use protocol::record;
 
-use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::load::{self, Lane, Measured, Pace, Span, Talk, Terms};
 use super::pipe::Pipe;
 use super::prepared::Prepared;
 use super::report::{self, Work};
@@ -23,7 +23,7 @@ use super::{Common, pull, send};
 #[derive(Args, Debug)]
 pub(crate) struct E2eArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Messages per second.
     #[arg(long, default_value_t = 1000.0)]
     rate: f64,
@@ -31,37 +31,43 @@ pub(crate) struct E2eArgs {
 
 pub(super) async fn run(args: E2eArgs) -> Result<()> {
     let common = &args.common;
+    let (work, lanes) = prepare(&args, &Target::find(common).await?).await?;
+    let span = Span::starting_now(common.warmup(), common.seconds());
+    let measured = load::drive(lanes, span, &Terms::default())?;
+    Ok(report::print(&work, &measured, common.output)?)
+}
+
+/// Opens the connections, of consumers and producers.
+pub(super) async fn prepare(args: &E2eArgs, target: &Target) -> Result<(Work, Vec<Lane>)> {
+    let common = &args.common;
     if args.rate <= 0.0 || common.size < 8 {
         bail!("the rate is above 0 and a body has room for 8 bytes of time");
     }
-    let target = Target::find(common).await?;
     // Bodies carry nanoseconds since then.
     let epoch = Instant::now();
     let mut lanes = Vec::new();
     for queue in &target.queues {
         let connection = target.dial(queue).await?;
-        let from = pull::max_offset(&connection, &target, queue.queue).await?;
+        let from = pull::max_offset(&connection, target, queue.queue).await?;
         let request = PullMessage {
             sys_flag: SUBSCRIPTION | SUSPEND,
             suspend: Some(Duration::from_secs(1)),
-            ..pull::request(&target, queue.queue, from, 32)?
+            ..pull::request(target, queue.queue, from, 32)?
         };
         let waiter = Waiter { request, serialization: target.serialization, epoch };
         lanes.push(Lane::new(Pipe::connect(&queue.broker)?, Box::new(waiter), Pace::Closed(1)));
     }
     for broker in target.brokers() {
         let queues = target.queues_of(broker);
-        let producer = Producer::new(&target, &queues, 0, common.size, 1, send::Kind::Plain)?;
+        let producer = Producer::new(target, &queues, 0, common.size, 1, send::Kind::Plain)?;
         let stamper = Stamper { producer, size: common.size, epoch };
         let share = args.rate * queues.len() as f64 / target.queues.len() as f64;
         lanes.push(Lane::new(Pipe::connect(broker)?, Box::new(stamper), Pace::rate(share)));
     }
-    let span = Span::starting_now(common.warmup(), common.seconds());
     let connections = lanes.len();
-    let measured = load::drive(lanes, span, None)?;
     let work =
         Work { what: "e2e", connections, outstanding: 0, size: common.size, batch: 1, rate: Some(args.rate) };
-    Ok(report::print(&work, &measured, common.output)?)
+    Ok((work, lanes))
 }
 
 /// Sends messages that carry when they were due.

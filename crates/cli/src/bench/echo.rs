@@ -10,6 +10,8 @@ use bytes::{Buf, BytesMut};
 use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Flags of `kiruna bench echo`.
 #[derive(Args, Debug)]
@@ -23,20 +25,53 @@ pub(crate) struct EchoArgs {
 const MAX_FRAME: usize = 16 << 20;
 
 pub(super) fn run(args: EchoArgs) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(args.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", args.listen))?;
-        println!("ready echo={}", listener.local_addr()?);
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(async move {
-                // A peer that goes away is the ordinary end of a run.
-                let _ = serve(stream).await;
-            });
+    let mut echo = Echo::start(args.listen)?;
+    println!("ready echo={}", echo.address);
+    match echo.threads.take() {
+        Some(threads) => Ok(threads.block_on(&mut echo.accepting)??),
+        None => Ok(()),
+    }
+}
+
+/// A server that runs on threads of its own until it is dropped.
+pub(super) struct Echo {
+    pub(super) address: SocketAddr,
+    threads: Option<Runtime>,
+    accepting: JoinHandle<io::Result<()>>,
+}
+
+impl Echo {
+    /// Starts it. Not to be called from a future.
+    pub(super) fn start(listen: SocketAddr) -> Result<Echo> {
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("echo")
+            .enable_all()
+            .build()?;
+        let listening = threads.block_on(TcpListener::bind(listen));
+        let listener = listening.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr()?;
+        let accepting = threads.spawn(accept(listener));
+        Ok(Echo { address, threads: Some(threads), accepting })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
         }
-    })
+    }
+}
+
+async fn accept(listener: TcpListener) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(async move {
+            // A peer that goes away is the ordinary end of a run.
+            let _ = serve(stream).await;
+        });
+    }
 }
 
 async fn serve(mut stream: TcpStream) -> io::Result<()> {

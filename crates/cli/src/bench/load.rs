@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hdrhistogram::Histogram;
 use protocol::frame::Frame;
+use stdx::Stop;
 
 use super::pipe::Pipe;
+use super::series::{Point, Series};
 use super::target::PATIENCE;
 
 /// What was measured.
@@ -21,20 +23,25 @@ pub(super) struct Measured {
     pub(super) bytes: u64,
     /// How often each kind of failure came.
     pub(super) errors: BTreeMap<String, u64>,
-    /// The part of the run that counts.
+    /// The part of the run that counts; it ends earlier than was wanted when the run was stopped.
     pub(super) span: Span,
+    /// The same tick by tick, where that was wanted.
+    pub(super) points: Vec<Point>,
+    series: Option<Series>,
     /// When the answers now looked at were read.
     now: Instant,
 }
 
 impl Measured {
-    fn new(span: Span) -> Measured {
+    fn new(span: Span, tick: Option<Duration>) -> Measured {
         Measured {
             latency: Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("the bounds are in order"),
             messages: 0,
             bytes: 0,
             errors: BTreeMap::new(),
             span,
+            points: Vec::new(),
+            series: tick.map(|tick| Series::new(span.begin, tick)),
             now: Instant::now(),
         }
     }
@@ -48,11 +55,17 @@ impl Measured {
         self.latency.saturating_record(nanos);
         self.messages += messages;
         self.bytes += bytes;
+        if let Some(series) = &mut self.series {
+            series.note(self.now, nanos, messages);
+        }
     }
 
     fn failed(&mut self, what: String, count: u64) {
         if self.now >= self.span.begin && count > 0 {
             *self.errors.entry(what).or_default() += count;
+            if let Some(series) = &mut self.series {
+                series.failed(self.now, count);
+            }
         }
     }
 }
@@ -69,6 +82,17 @@ impl Span {
         let begin = Instant::now() + warmup;
         Span { begin, end: begin + length }
     }
+}
+
+/// What a run is held to besides its span.
+#[derive(Clone, Default)]
+pub(super) struct Terms {
+    /// It is over when so many messages are counted.
+    pub(super) enough: Option<u64>,
+    /// It is over when this is set.
+    pub(super) stop: Stop,
+    /// It is also noted tick by tick.
+    pub(super) tick: Option<Duration>,
 }
 
 /// What is asked over one connection, and what its answers mean.
@@ -155,10 +179,10 @@ impl Lane {
     }
 }
 
-/// Drives the load until the end of `span`, or until `enough` messages are counted. Answers of an open loop are
-/// waited for: a queue that the server has built up belongs to the figure.
-pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, enough: Option<u64>) -> Result<Measured> {
-    let mut measured = Measured::new(span);
+/// Drives the load until the end of `span`, or until its terms are met. Answers of an open loop are waited for: a queue
+/// that the server has built up belongs to the figure.
+pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, terms: &Terms) -> Result<Measured> {
+    let mut measured = Measured::new(span, terms.tick);
     // A timer is late by more than the latencies in question; an open loop looks at the clock instead.
     let exact = lanes.iter().any(Lane::is_open_loop);
     let patience = if exact { Duration::ZERO } else { PAUSE };
@@ -167,7 +191,11 @@ pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, enough: Option<u64>) -> Re
         let now = Instant::now();
         let waits = lanes.iter().any(|lane| lane.is_open_loop() && lane.pipe.under_way() > 0);
         let over = now >= span.end && (!waits || now >= span.end + PATIENCE);
-        if over || enough.is_some_and(|enough| measured.messages >= enough) {
+        if over || terms.enough.is_some_and(|enough| measured.messages >= enough) {
+            break;
+        }
+        if terms.stop.is_set() {
+            measured.span.end = now.clamp(span.begin, span.end);
             break;
         }
         for lane in &mut lanes {
@@ -190,5 +218,7 @@ pub(super) fn drive(mut lanes: Vec<Lane>, span: Span, enough: Option<u64>) -> Re
     for lane in &lanes {
         measured.failed("no answer".to_owned(), lane.pipe.older_than(measured.now - PATIENCE));
     }
+    let series = measured.series.take();
+    measured.points = series.map(|series| series.points(measured.span.end)).unwrap_or_default();
     Ok(measured)
 }

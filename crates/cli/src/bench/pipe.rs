@@ -5,13 +5,15 @@
 //! costs is missing from the figure. Invariant: every answer is of a call that is under way, or the run fails.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use protocol::frame::{Decoder, Frame};
+
+use super::target::PATIENCE;
 
 /// Numbers of calls have ten digits, so that a prepared frame keeps its length.
 const FIRST_NUMBER: i32 = 1_000_000_000;
@@ -38,8 +40,7 @@ pub(super) struct Pipe {
 
 impl Pipe {
     pub(super) fn connect(address: &str) -> Result<Pipe> {
-        let stream = TcpStream::connect(address)
-            .with_context(|| format!("cannot connect to the broker at {address}"))?;
+        let stream = dial(address).with_context(|| format!("cannot connect to the broker at {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Pipe {
@@ -147,4 +148,16 @@ impl Pipe {
         ready.extend(polled.iter().map(|polled| !polled.revents().is_empty()));
         Ok(())
     }
+}
+
+/// A connection to the first address of that name that takes one in time.
+fn dial(address: &str) -> io::Result<TcpStream> {
+    let mut refused = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }

@@ -13,8 +13,9 @@ use protocol::names::{Group, QueueId, QueueOffset};
 use protocol::offset::GetMaxOffset;
 use protocol::pull::{PullMessage, PullReply, SUBSCRIPTION};
 use remoting::{Connection, Response};
+use stdx::Stop;
 
-use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::load::{self, Lane, Measured, Pace, Span, Talk, Terms};
 use super::pipe::Pipe;
 use super::prepared::{Prepared, put_decimal};
 use super::report::{self, Work};
@@ -25,7 +26,7 @@ use super::{Common, send};
 #[derive(Args, Debug)]
 pub(crate) struct PullArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Connections to the brokers.
     #[arg(short, long, default_value_t = 4)]
     connections: usize,
@@ -44,42 +45,45 @@ pub(crate) struct PullArgs {
 }
 
 pub(super) async fn run(args: PullArgs) -> Result<()> {
+    let common = &args.common;
+    let target = Target::find(common).await?;
+    let (work, lanes) = prepare(&args, &target, &Stop::default()).await?;
+    let span = Span::starting_now(common.warmup(), common.seconds());
+    let measured = load::drive(lanes, span, &Terms::default())?;
+    Ok(report::print(&work, &measured, common.output)?)
+}
+
+/// Fills the topic and opens the connections.
+pub(super) async fn prepare(args: &PullArgs, target: &Target, stop: &Stop) -> Result<(Work, Vec<Lane>)> {
     if args.connections == 0 || args.outstanding == 0 || args.per_request == 0 {
         bail!("connections, outstanding and per-request are at least 1");
     }
-    let common = &args.common;
-    let target = Target::find(common).await?;
-    send::fill(
-        &target,
-        common.size,
-        args.hot,
-        if args.sql { send::Kind::Shared } else { send::Kind::Plain },
-    )?;
+    let size = args.common.size;
+    let kind = if args.sql { send::Kind::Shared } else { send::Kind::Plain };
+    send::fill(target, size, args.hot, kind, stop)?;
     let window = args.hot / target.queues.len() as u64;
     let mut lanes = Vec::new();
     for index in 0..args.connections {
         let queue = &target.queues[index % target.queues.len()];
         let connection = target.dial(queue).await?;
-        let past = max_offset(&connection, &target, queue.queue).await?;
+        let past = max_offset(&connection, target, queue.queue).await?;
         let hot = past.saturating_sub(window)..past;
         let consumer: Box<dyn Talk> = if args.sql {
-            Box::new(Chooser::new(&target, queue.queue, hot, args.per_request)?)
+            Box::new(Chooser::new(target, queue.queue, hot, args.per_request)?)
         } else {
-            Box::new(Consumer::new(&target, queue.queue, hot, args.per_request)?)
+            Box::new(Consumer::new(target, queue.queue, hot, args.per_request)?)
         };
         lanes.push(Lane::new(Pipe::connect(&queue.broker)?, consumer, Pace::Closed(args.outstanding)));
     }
-    let span = Span::starting_now(common.warmup(), common.seconds());
-    let measured = load::drive(lanes, span, None)?;
     let work = Work {
         what: if args.sql { "pull with an expression" } else { "pull" },
         connections: args.connections,
         outstanding: args.outstanding,
-        size: common.size,
+        size,
         batch: args.per_request as usize,
         rate: None,
     };
-    Ok(report::print(&work, &measured, common.output)?)
+    Ok((work, lanes))
 }
 
 /// The requests of one connection, made before: one after the other through the hot part of one queue.

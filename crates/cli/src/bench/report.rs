@@ -11,6 +11,7 @@ use super::load::Measured;
 use crate::output::{Format, Rows};
 
 /// What was done, in the words of the command.
+#[derive(Clone, Debug)]
 pub(super) struct Work {
     pub(super) what: &'static str,
     pub(super) connections: usize,

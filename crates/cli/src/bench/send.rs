@@ -15,10 +15,10 @@ use protocol::ids::UniqueIds;
 use protocol::names::{Group, QueueId, TopicName};
 use protocol::properties::{self, Properties, PropertiesOut};
 use protocol::send::{SendBatchMessage, SendHeader, SendMessageV2};
-use stdx::{Rng, Timestamp};
+use stdx::{Rng, Stop, Timestamp};
 
 use super::Common;
-use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::load::{self, Lane, Measured, Pace, Span, Talk, Terms};
 use super::pipe::Pipe;
 use super::prepared::{Prepared, put_decimal, put_hex};
 use super::report::{self, Work};
@@ -30,7 +30,7 @@ use crate::when::{Length, When};
 #[derive(Args, Debug)]
 pub(crate) struct SendArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Connections to the brokers.
     #[arg(short, long, default_value_t = 4)]
     connections: usize,
@@ -79,6 +79,29 @@ impl FromStr for DelayRange {
 }
 
 pub(super) async fn run(args: SendArgs) -> Result<()> {
+    let common = &args.common;
+    let (work, lanes) = prepare(&args, &find(&args).await?)?;
+    let span = match args.messages {
+        Some(_) => Span::starting_now(Duration::ZERO, FILLING),
+        None => Span::starting_now(common.warmup(), common.seconds()),
+    };
+    let measured = load::drive(lanes, span, &Terms { enough: args.messages, ..Terms::default() })?;
+    if args.messages.is_some_and(|wanted| measured.messages < wanted) {
+        bail!("only {} messages could be sent in {FILLING:?}: {:?}", measured.messages, measured.errors);
+    }
+    Ok(report::print(&work, &measured, common.output)?)
+}
+
+/// Finds the queues of the topic, or of the first of many.
+pub(super) async fn find(args: &SendArgs) -> Result<Target> {
+    match args.topics {
+        Some(count) => Target::find_many(&args.common, Many::new(count)?).await,
+        None => Target::find(&args.common).await,
+    }
+}
+
+/// Opens the connections.
+pub(super) fn prepare(args: &SendArgs, target: &Target) -> Result<(Work, Vec<Lane>)> {
     if args.connections == 0
         || args.outstanding == 0
         || args.batch == 0
@@ -86,11 +109,7 @@ pub(super) async fn run(args: SendArgs) -> Result<()> {
     {
         bail!("connections, outstanding, batch and rate are at least 1");
     }
-    let common = &args.common;
-    let target = match args.topics {
-        Some(count) => Target::find_many(common, Many::new(count)?).await?,
-        None => Target::find(common).await?,
-    };
+    let size = args.common.size;
     let pace = match args.rate {
         Some(rate) => Pace::rate(rate / (args.connections * args.batch) as f64),
         None => Pace::Closed(args.outstanding),
@@ -105,25 +124,17 @@ pub(super) async fn run(args: SendArgs) -> Result<()> {
     };
     let mut lanes = Vec::new();
     for index in 0..args.connections {
-        lanes.push(lane(&target, index, common.size, args.batch, kind, pace)?);
-    }
-    let span = match args.messages {
-        Some(_) => Span::starting_now(Duration::ZERO, FILLING),
-        None => Span::starting_now(common.warmup(), common.seconds()),
-    };
-    let measured = load::drive(lanes, span, args.messages)?;
-    if args.messages.is_some_and(|wanted| measured.messages < wanted) {
-        bail!("only {} messages could be sent in {FILLING:?}: {:?}", measured.messages, measured.errors);
+        lanes.push(lane(target, index, size, args.batch, kind, pace)?);
     }
     let work = Work {
         what: if matches!(kind, Kind::Plain) { "send" } else { "send with a delay" },
         connections: args.connections,
         outstanding: args.outstanding,
-        size: common.size,
+        size,
         batch: args.batch,
         rate: args.rate,
     };
-    Ok(report::print(&work, &measured, common.output)?)
+    Ok((work, lanes))
 }
 
 /// The connection number `index`; its first queue's broker is where it goes.
@@ -355,9 +366,10 @@ fn header(topic: &TopicName) -> Result<SendHeader> {
 const FILLING: Duration = Duration::from_secs(1800);
 
 /// Fills a topic with at least `wanted` messages more.
-pub(super) fn fill(target: &Target, size: usize, wanted: u64, kind: Kind) -> Result<()> {
+pub(super) fn fill(target: &Target, size: usize, wanted: u64, kind: Kind, stop: &Stop) -> Result<()> {
     let lane = lane(target, 0, size, 1, kind, Pace::Closed(256))?;
-    let measured = load::drive(vec![lane], Span::starting_now(Duration::ZERO, FILLING), Some(wanted))?;
+    let terms = Terms { enough: Some(wanted), stop: stop.clone(), tick: None };
+    let measured = load::drive(vec![lane], Span::starting_now(Duration::ZERO, FILLING), &terms)?;
     if measured.messages < wanted {
         bail!(
             "only {} of {wanted} messages could be sent in {FILLING:?}: {:?}",

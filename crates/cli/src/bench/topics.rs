@@ -14,7 +14,7 @@ use protocol::frame::Frame;
 use protocol::names::{AUTO_CREATE_TOPIC, ByteStr, TopicName};
 
 use super::Common;
-use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::load::{self, Lane, Measured, Pace, Span, Talk, Terms};
 use super::pipe::Pipe;
 use super::prepared::{Prepared, put_decimal};
 use super::report::{self, Work};
@@ -78,7 +78,8 @@ pub(super) async fn run(args: TopicsArgs) -> Result<()> {
         lanes.push(Lane::new(Pipe::connect(&broker)?, Box::new(maker), Pace::Closed(args.outstanding)));
     }
     let wanted = u64::from(args.count);
-    let mut measured = load::drive(lanes, Span::starting_now(Duration::ZERO, PATIENCE), Some(wanted))?;
+    let terms = Terms { enough: Some(wanted), ..Terms::default() };
+    let mut measured = load::drive(lanes, Span::starting_now(Duration::ZERO, PATIENCE), &terms)?;
     if measured.messages < wanted {
         bail!(
             "only {} of {wanted} topics could be made in {PATIENCE:?}: {:?}",

@@ -15,7 +15,7 @@ use protocol::send::SendReply;
 use protocol::transaction::{COMMIT, EndTransaction};
 
 use super::Common;
-use super::load::{self, Lane, Measured, Pace, Span, Talk};
+use super::load::{self, Lane, Measured, Pace, Span, Talk, Terms};
 use super::pipe::Pipe;
 use super::prepared::{Prepared, put_decimal};
 use super::report::{self, Work};
@@ -26,7 +26,7 @@ use super::target::Target;
 #[derive(Args, Debug)]
 pub(crate) struct TxArgs {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// Connections to the brokers.
     #[arg(short, long, default_value_t = 4)]
     connections: usize,
@@ -36,35 +36,41 @@ pub(crate) struct TxArgs {
 }
 
 pub(super) async fn run(args: TxArgs) -> Result<()> {
+    let common = &args.common;
+    let (work, lanes) = prepare(&args, &Target::find(common).await?)?;
+    let span = Span::starting_now(common.warmup(), common.seconds());
+    let measured = load::drive(lanes, span, &Terms::default())?;
+    Ok(report::print(&work, &measured, common.output)?)
+}
+
+/// Opens the connections.
+pub(super) fn prepare(args: &TxArgs, target: &Target) -> Result<(Work, Vec<Lane>)> {
     if args.connections == 0 || args.outstanding == 0 {
         bail!("connections and outstanding are at least 1");
     }
-    let common = &args.common;
-    let target = Target::find(common).await?;
+    let size = args.common.size;
     let mut lanes = Vec::new();
     for index in 0..args.connections {
         let first = &target.queues[index % target.queues.len()];
         let queues = target.queues_of(&first.broker);
         let payer = Payer {
-            halves: Producer::new(&target, &queues, index, common.size, 1, Kind::Half)?,
-            commit: Commit::new(&target)?,
+            halves: Producer::new(target, &queues, index, size, 1, Kind::Half)?,
+            commit: Commit::new(target)?,
             stored: VecDeque::new(),
             under_way: HashMap::new(),
-            size: common.size,
+            size,
         };
         lanes.push(Lane::new(Pipe::connect(&first.broker)?, Box::new(payer), Pace::Closed(args.outstanding)));
     }
-    let span = Span::starting_now(common.warmup(), common.seconds());
-    let measured = load::drive(lanes, span, None)?;
     let work = Work {
         what: "half + commit",
         connections: args.connections,
         outstanding: args.outstanding,
-        size: common.size,
+        size,
         batch: 1,
         rate: None,
     };
-    Ok(report::print(&work, &measured, common.output)?)
+    Ok((work, lanes))
 }
 
 /// A half message that is stored: where, and when it was sent.
