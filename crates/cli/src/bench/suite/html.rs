@@ -8,6 +8,9 @@ use super::result::{Figures, Outcome, Ran, Suite, told};
 use super::steps::Part;
 use super::words::{self, escape};
 
+/// So many reasons of a verdict are shown at once.
+const REASONS: usize = 4;
+
 /// The verdict, for the top of the page.
 pub(super) fn verdict(suite: &Suite) -> String {
     let verdict = suite.verdict();
@@ -17,9 +20,15 @@ pub(super) fn verdict(suite: &Suite) -> String {
         escape(&suite.judged())
     );
     if !verdict.reasons().is_empty() {
-        out.push_str("<ul>");
-        verdict.reasons().iter().for_each(|reason| _ = write!(out, "<li>{}</li>", escape(reason)));
-        out.push_str("</ul>");
+        let list = |reasons: &[String]| {
+            let items = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason)));
+            format!("<ul>{}</ul>", items.collect::<String>())
+        };
+        let (first, rest) = verdict.reasons().split_at(verdict.reasons().len().min(REASONS));
+        out.push_str(&list(first));
+        if !rest.is_empty() {
+            let _ = write!(out, "<details><summary>{} more</summary>{}</details>", rest.len(), list(rest));
+        }
     }
     out.push_str("</section>\n");
     let mut warn = |text: String| {
@@ -77,9 +86,10 @@ pub(super) fn tiles(suite: &Suite) -> String {
 const COLUMNS: [&str; 10] =
     ["Step", "msg/s", "MB/s", "p50", "p99", "p99.9", "max", "of echo", "per server CPU-second", "errors"];
 
-/// The table of one part; nothing when none of its steps was tried.
+/// The table of one part; nothing when none of its own steps was tried.
 pub(super) fn part(suite: &Suite, part: Part) -> String {
-    if suite.of_part(part).next().is_none() {
+    // A step that stands in two tables does not make one of its own.
+    if !suite.of_part(part).any(|ran| ran.step.parts.first() == Some(&part)) {
         return String::new();
     }
     let mut out = format!("<h2>{}</h2>\n{}", part.title(), head(&COLUMNS));
@@ -174,13 +184,14 @@ pub(super) fn machine(suite: &Suite) -> String {
         ["Step", "steal", "idle", "load", "server", "other work", "hiccup p99", "p99.9", "max", "verdict"];
     let mut out = format!("<h2>The machine meanwhile</h2>\n{}", head(&columns));
     if let Some(rest) = &suite.rest {
-        machine_row(&mut out, "before", rest);
+        machine_row(&mut out, "before", rest, false);
     }
     for ran in &suite.steps {
-        for (name, figures) in
-            [(ran.step.name.to_owned(), ran.figures()), (format!("{}, echo", ran.step.name), ran.echo())]
-        {
-            figures.into_iter().for_each(|figures| machine_row(&mut out, &name, &figures.machine));
+        if let Some(figures) = ran.figures() {
+            machine_row(&mut out, ran.step.name, &figures.machine, true);
+        }
+        if let Some(echo) = ran.echo() {
+            machine_row(&mut out, &format!("{}, echo", ran.step.name), &echo.machine, false);
         }
     }
     out.push_str("</tbody></table></div>\n");
@@ -196,14 +207,15 @@ pub(super) fn machine(suite: &Suite) -> String {
     out
 }
 
-fn machine_row(out: &mut String, name: &str, machine: &Machine) {
+fn machine_row(out: &mut String, name: &str, machine: &Machine, is_served: bool) {
     let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(name));
     let shown = match &machine.processor {
         None => [words::NONE; 5].map(str::to_owned),
         Some(processor) => {
             let server = match processor.server {
                 Server::Here(cores) => words::percent(cores),
-                Server::Elsewhere => "elsewhere".to_owned(),
+                Server::Elsewhere if is_served => "elsewhere".to_owned(),
+                Server::Elsewhere => words::NONE.to_owned(),
                 Server::Hidden => "not seen".to_owned(),
             };
             let other = processor.other().map_or_else(|| "not known".to_owned(), words::percent);

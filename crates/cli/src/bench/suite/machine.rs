@@ -119,7 +119,9 @@ impl Machine {
             unknown.push("it was too short for hiccups to be seen".to_owned());
         } else if self.hiccup() > HICCUP {
             let (found, limit) = (words::nanos(self.hiccup() as f64), words::nanos(HICCUP as f64));
-            above.push(format!("hiccups reached {found} at the 99.9th percentile (limit {limit})"));
+            let idle = self.processor.as_ref().map(|processor| words::percent(processor.idle));
+            let idle = idle.map(|idle| format!(" with {idle} of the machine idle")).unwrap_or_default();
+            above.push(format!("hiccups reached {found} at the 99.9th percentile (limit {limit}){idle}"));
         }
         match (above.is_empty(), unknown.is_empty()) {
             (false, _) => Verdict::Disturbed(above),
@@ -176,12 +178,14 @@ pub(super) mod tests {
         );
         check(
             &machine(0.0, 1.0, Server::Here(0.2), 5_100_000),
-            expect!["disturbed: hiccups reached 5.1 ms at the 99.9th percentile (limit 5 ms)"],
+            expect![
+                "disturbed: hiccups reached 5.1 ms at the 99.9th percentile (limit 5 ms) with 50 % of the machine idle"
+            ],
         );
         check(
             &machine(0.2, 1.9, Server::Hidden, 90_000_000),
             expect![
-                "disturbed: other guests of the host took 20 % of the machine (limit 5 %); hiccups reached 90 ms at the 99.9th percentile (limit 5 ms)"
+                "disturbed: other guests of the host took 20 % of the machine (limit 5 %); hiccups reached 90 ms at the 99.9th percentile (limit 5 ms) with 50 % of the machine idle"
             ],
         );
     }

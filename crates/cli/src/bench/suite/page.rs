@@ -30,7 +30,7 @@ pub(super) fn page(suite: &Suite) -> String {
     );
     out.push_str(&html::verdict(suite));
     out.push_str(&html::tiles(suite));
-    let plots = [rates(suite), tails(suite), hiccups(suite)];
+    let plots = [rates(suite), tails(suite), connections(suite), hiccups(suite)];
     let _ = writeln!(
         out,
         "<div class=\"plots\">{}</div>",
@@ -137,6 +137,25 @@ fn percentiles(figures: &Figures) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// Rate by the number of connections.
+fn connections(suite: &Suite) -> Option<Plot> {
+    let measured = || suite.of_part(Part::Connections).filter_map(|ran| Some((ran, ran.figures()?)));
+    let own = measured().map(|(_, figures)| (figures.work.connections as f64, figures.per_second()));
+    let echo = measured().filter_map(|(ran, _)| ran.echo());
+    let echo = echo.map(|figures| (figures.work.connections as f64, figures.per_second()));
+    let line = |name: &str, points, is_dashed| Line { name: name.to_owned(), points, is_dashed };
+    let lines = vec![line("endpoint", own.collect(), false), line("echo", echo.collect(), true)];
+    measured().next().map(|_| Plot {
+        title: "Connections".to_owned(),
+        text:
+            "Closed loop sends of 1 KiB, 4 under way on each connection: rate by the number of connections."
+                .to_owned(),
+        x: Axis { name: "connections", unit: Unit::Rate, scale: Scale::Log },
+        y: Axis { name: "messages a second", unit: Unit::Rate, scale: Scale::Linear },
+        lines,
+    })
+}
+
 /// Hiccups over the whole suite.
 fn hiccups(suite: &Suite) -> Option<Plot> {
     let (mut own, mut echo, mut at) = (Vec::new(), Vec::new(), 0.0);
@@ -201,7 +220,9 @@ fn series(suite: &Suite) -> String {
 
 fn rate_in_time(ran: &Ran, figures: &Figures) -> Plot {
     let line = |name: &str, figures: &Figures, is_dashed| {
-        let points = figures.points.iter().map(|point| (point.at, point.messages as f64 / point.seconds));
+        // What came behind the end is the rest of what was under way, and no rate.
+        let within = figures.points.iter().filter(|point| point.at <= figures.seconds + 1e-3);
+        let points = within.map(|point| (point.at, point.messages as f64 / point.seconds));
         Line { name: name.to_owned(), points: points.collect(), is_dashed }
     };
     let mut lines = vec![line("endpoint", figures, false)];

@@ -47,7 +47,7 @@ pub(super) struct Plot {
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 46.0;
 /// Colours that the page has for lines; more lines than that get the same with another dash.
@@ -156,12 +156,14 @@ fn axes(out: &mut String, plot: &Plot, x: &Range, y: &Range) {
         _ => x.ticks(),
     };
     for tick in ticks {
-        let Some(at) = x.place(tick).map(|place| number(across(place))) else { continue };
-        let text = escape(&plot.x.unit.text(tick));
+        let Some(place) = x.place(tick) else { continue };
+        let (at, text) = (number(across(place)), escape(&plot.x.unit.text(tick)));
+        // The first one would touch the lowest value of the other axis.
+        let anchor = if place < 0.01 { "start" } else { "middle" };
         let _ = writeln!(
             out,
-            "<path class=\"grid\" d=\"M{at} {top}V{bottom}\"/><text x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
-            number(HEIGHT - BOTTOM + 17.0)
+            "<path class=\"grid\" d=\"M{at} {top}V{bottom}\"/><text x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\">{text}</text>",
+            number(HEIGHT - BOTTOM + 18.0)
         );
     }
     let _ = writeln!(
@@ -341,7 +343,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_written_with_their_nines() {
-        let texts = [0.0, 0.301_03, 1.0, 2.0, 3.0, 4.0, 5.0].map(percentile);
+        let texts = [0.0, std::f64::consts::LOG10_2, 1.0, 2.0, 3.0, 4.0, 5.0].map(percentile);
         assert_eq!(texts, ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"]);
         assert_eq!(Unit::Nines.text(f64::NAN), words::NONE);
     }

@@ -131,14 +131,22 @@ impl Ran {
         (self.step.percent.is_some() && echo > 0.0).then_some(own / echo)
     }
 
-    /// What is wrong with the figures, the worse of the endpoint's and of `echo`'s run.
+    /// What is wrong with the figures, the endpoint's and those of `echo` that they are compared with.
     pub(super) fn verdict(&self) -> Option<Verdict> {
-        let runs = [self.figures(), self.echo()];
-        let verdicts = runs.into_iter().flatten().map(|figures| figures.machine.verdict());
-        verdicts.max_by_key(|verdict| match verdict {
-            Verdict::Quiet => 0,
-            Verdict::Unknown(_) => 1,
-            Verdict::Disturbed(_) => 2,
+        let own = self.figures()?.machine.verdict();
+        let Some(echo) = self.echo().map(|figures| figures.machine.verdict()) else { return Some(own) };
+        let of_echo = |reasons: &[String]| -> Vec<String> {
+            reasons.iter().map(|reason| format!("during echo {reason}")).collect()
+        };
+        Some(match (own, echo) {
+            (Verdict::Disturbed(own), Verdict::Disturbed(echo)) => {
+                Verdict::Disturbed([own, of_echo(&echo)].concat())
+            }
+            (Verdict::Disturbed(own), _) => Verdict::Disturbed(own),
+            (_, Verdict::Disturbed(echo)) => Verdict::Disturbed(of_echo(&echo)),
+            (Verdict::Unknown(own), _) => Verdict::Unknown(own),
+            (Verdict::Quiet, Verdict::Unknown(echo)) => Verdict::Unknown(echo),
+            (Verdict::Quiet, Verdict::Quiet) => Verdict::Quiet,
         })
     }
 }
@@ -178,6 +186,10 @@ impl Suite {
         // What is unknown is so for the same reason each time.
         unknown.sort();
         unknown.dedup();
+        let before = self.rest.as_ref().map(Machine::verdict);
+        if let (false, Some(Verdict::Disturbed(reasons))) = (disturbed.is_empty(), before) {
+            disturbed.insert(0, format!("before the first step, without load: {}", reasons.join("; ")));
+        }
         match (disturbed.is_empty(), unknown.is_empty()) {
             (false, _) => Verdict::Disturbed(disturbed),
             (true, false) => Verdict::Unknown(unknown),
@@ -194,10 +206,13 @@ impl Suite {
                 format!("The machine was quiet enough to believe these figures. {}", self.worst())
             }
             Verdict::Unknown(_) => "Whether the machine was quiet enough is not known.".to_owned(),
-            Verdict::Disturbed(reasons) => format!(
-                "The machine was not quiet: {} of {measured} measured steps were disturbed. Do not rely on their figures.",
-                reasons.len()
-            ),
+            Verdict::Disturbed(_) => {
+                let is_disturbed = |ran: &&Ran| matches!(ran.verdict(), Some(Verdict::Disturbed(_)));
+                let disturbed = self.steps.iter().filter(is_disturbed).count();
+                format!(
+                    "The machine was not quiet: {disturbed} of {measured} measured steps were disturbed. Do not rely on their figures."
+                )
+            }
         }
     }
 

@@ -161,8 +161,12 @@ fn hostile_names_and_errors_stay_text() {
 #[test]
 fn every_step_says_what_came_of_it() {
     let suite = all("refused");
-    let lines: Vec<String> =
-        suite.steps.iter().enumerate().map(|(at, ran)| progress::line(at + 1, 10, ran)).collect();
+    let lines: Vec<String> = suite
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(at, ran)| progress::line(at + 1, 10, ran).trim_start().to_owned())
+        .collect();
     expect![[r#"
          1/10 send-4x64           4.2 s      1,000 msg/s  p50 45.1 µs  p99 50.2 µs  p99.9 50.2 µs  50 % of echo
          2/10 send-16x1           4.2 s        900 msg/s  p50 54.8 µs  p99 59.4 µs  p99.9 59.4 µs  failed: 7 x refused
@@ -192,9 +196,15 @@ fn one_disturbed_step_spoils_the_verdict_and_is_named() {
     let busy = machine(0.0, 2.0, Server::Here(0.5), 100_000);
     loud.steps[0].echo = Some(done(figures(2_000, 20_000, busy)));
     assert_eq!(loud.verdict().word(), "disturbed");
-    assert_eq!(loud.verdict().reasons(), ["send-4x64: other processes took 70 % of a core (limit 10 %)"]);
+    assert_eq!(
+        loud.verdict().reasons(),
+        ["send-4x64: during echo other processes took 70 % of a core (limit 10 %)"]
+    );
     assert!(loud.judged().contains("1 of 4 measured steps"), "{}", loud.judged());
     assert!(page::page(&loud).contains("⚠ disturbed"));
+    loud.rest = Some(machine(0.3, 0.8, Server::Elsewhere, 100_000));
+    assert!(loud.judged().contains("1 of 4 measured steps"), "{}", loud.judged());
+    assert!(loud.verdict().reasons()[0].starts_with("before the first step, without load: other guests"));
 
     let mut blind = all("x");
     for ran in &mut blind.steps {

@@ -62,8 +62,11 @@ fn watch(span: Span, tick: Duration, servers: &Servers, stop: &Stop, tell: &Sync
         peak = peak.max(over);
         asleep = awake;
     }
-    if peak > 0 {
-        peaks.push(((Instant::now() - begin).as_secs_f64(), peak));
+    // The span ends a little behind a tick: what is left of it is no tick of its own.
+    let left = begin.elapsed().saturating_sub(tick * peaks.len() as u32);
+    match peaks.last_mut().filter(|_| left < tick / 2) {
+        Some((_, last)) => *last = peak.max(*last),
+        None => peaks.push((begin.elapsed().as_secs_f64(), peak)),
     }
     let after = Sample::take(servers);
     let processor =
