@@ -214,7 +214,8 @@ async fn reach(args: &SuiteArgs) -> Result<Vec<environment::Broker>> {
 fn opening(args: &SuiteArgs, environment: &Environment, steps: usize, out: &Path) -> String {
     let debug = if environment.is_debug { "\nThis is a debug build: its figures say little." } else { "" };
     format!(
-        "{steps} steps of {} s against {}, topic {} (made where it does not exist, and kept). Report: {}{debug}",
+        "{steps} step{} of {} s against {}, topic {} (made where it does not exist, and kept). Report: {}{debug}",
+        if steps == 1 { "" } else { "s" },
         words::short(args.measured().as_secs_f64()),
         progress::plain(&environment.endpoint),
         progress::plain(&environment.topic),

@@ -57,7 +57,10 @@ impl Environment {
             started,
             version: env!("CARGO_PKG_VERSION"),
             is_debug: cfg!(debug_assertions),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: std::env::args_os()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join(" "),
             endpoint: match &common.broker {
                 Some(broker) => format!("broker {broker}"),
                 None => format!("name server {}", common.namesrv),

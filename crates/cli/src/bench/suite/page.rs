@@ -33,7 +33,7 @@ pub(super) fn page(suite: &Suite) -> String {
     let plots = [rates(suite), tails(suite), connections(suite), hiccups(suite)];
     let _ = writeln!(
         out,
-        "<div class=\"plots\">{}</div>",
+        "<h2>Overview</h2>\n<div class=\"plots\">{}</div>",
         plots.iter().flatten().map(plot::figure).collect::<String>()
     );
     Part::ALL.iter().for_each(|part| out.push_str(&html::part(suite, *part)));
