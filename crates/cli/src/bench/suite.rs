@@ -199,16 +199,29 @@ pub(super) fn run(args: &SuiteArgs, runtime: Runtime) -> Result<()> {
 async fn reach(args: &SuiteArgs) -> Result<Vec<environment::Broker>> {
     let common = args.common();
     let asked = async { Environment::ask(&Target::find(&common).await?).await };
-    let hint = || {
+    asked.await.map_err(|error| {
         let place = match &args.broker {
             Some(broker) => format!("the broker {broker}"),
             None => format!("the name server {}", args.namesrv),
         };
         anyhow!(
-            "cannot use {place}; name a server that runs with -n NAMESRV or --broker ADDRESS, or start one: kiruna standalone"
+            "cannot use {place}: {}\nname a server that runs with -n NAMESRV or --broker ADDRESS, or start one: kiruna standalone",
+            reasons(&error)
         )
-    };
-    asked.await.map_err(|error| anyhow!("{}: {error:#}", hint()))
+    })
+}
+
+/// An error and its causes, without those that only say again what stands before them.
+fn reasons(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match told.as_str() {
+            "" => told = cause,
+            before if before.contains(&cause) => {}
+            before => told = format!("{before}: {cause}"),
+        }
+    }
+    told
 }
 
 fn opening(args: &SuiteArgs, environment: &Environment, steps: usize, out: &Path) -> String {
@@ -294,6 +307,13 @@ mod flags {
     fn the_report_has_a_directory_of_its_own_time() {
         let at = |millis| directory(&when::text(millis)).display().to_string();
         assert_eq!(at(1_777_777_777_777), "kiruna-bench-2026-05-03T030937Z");
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let error =
+            anyhow!("connection refused").context("no server: connection refused").context("cannot begin");
+        assert_eq!(reasons(&error), "cannot begin: no server: connection refused");
     }
 
     #[test]

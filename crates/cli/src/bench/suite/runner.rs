@@ -72,7 +72,7 @@ impl Runner {
         match self.measure(&[arguments, place].concat()) {
             Ok(figures) => Outcome::Done(Box::new(figures)),
             Err(_) if self.stop.is_set() => Outcome::Skipped(INTERRUPTED.to_owned()),
-            Err(error) => Outcome::Failed(format!("{error:#}")),
+            Err(error) => Outcome::Failed(super::reasons(&error)),
         }
     }
 
