@@ -165,8 +165,6 @@ impl Run<'_> {
         let memory = self.server.memory()?;
         let what = format!("memory with {waiting} that wait");
         self.table.note(&what, format!("{memory:.0} MB"), "≤ 600 MB", Some(memory <= 600.0));
-        self.one_more()?;
-        let waiting = self.settled()?;
         for turn in 1..=3 {
             self.server.kill();
             let ready = self.server.start(self.signals)?.as_secs_f64();
@@ -183,7 +181,7 @@ impl Run<'_> {
             "≤ 600 MB",
             Some(memory <= 600.0),
         );
-        Ok(())
+        self.one_more()
     }
 
     /// Plain sends and sends with a delay in turn.
@@ -237,7 +235,7 @@ impl Run<'_> {
             self.server.kill();
             let ready = self.server.start(self.signals)?;
             kills += 1;
-            println!("  kill {kills}: ready after {:.2} s, {} wait", ready.as_secs_f64(), self.waiting()?);
+            println!("  kill {kills}: ready after {:.2} s, {} wait", ready.as_secs_f64(), self.registered()?);
         }
         self.delivered(Duration::from_secs(120))?;
         self.table.note("kills", kills.to_string(), "", None);
