@@ -86,10 +86,19 @@ impl Figures {
         self.errors.values().sum()
     }
 
+    /// Messages that were answered while the machine was watched: an open loop that builds up a queue has answers after that.
+    fn answered_inside(&self) -> f64 {
+        self.points
+            .iter()
+            .filter(|point| point.at - point.seconds / 2.0 < self.seconds)
+            .map(|point| point.messages as f64)
+            .sum()
+    }
+
     /// Messages for each second that the server's process was on a processor.
     pub(super) fn per_server_second(&self) -> Option<f64> {
         match self.machine.processor.as_ref()?.server {
-            Server::Here(cores) if cores > 0.0 => Some(self.per_second() / cores),
+            Server::Here(cores) if cores > 0.0 => Some(self.answered_inside() / self.seconds / cores),
             _ => None,
         }
     }

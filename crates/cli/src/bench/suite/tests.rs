@@ -28,7 +28,7 @@ fn figures(per_second: u64, nanos: u64, machine: Machine) -> Figures {
     let point = |at| Point {
         at,
         seconds: 1.0,
-        messages: per_second / 2,
+        messages: per_second * 2,
         errors: 0,
         latency: Some([nanos, nanos * 2, nanos * 3]),
     };
@@ -217,4 +217,12 @@ fn one_disturbed_step_spoils_the_verdict_and_is_named() {
 
     assert!(all("x").judged().contains("quiet enough"));
     assert_eq!(suite("x", vec![]).verdict().word(), "unknown");
+}
+
+#[test]
+fn what_is_answered_behind_the_watched_time_does_not_flatter_the_server() {
+    let mut late = figures(1000, 5_000, quiet());
+    let point = |at: f64, messages| Point { at, seconds: 1.0, messages, errors: 0, latency: None };
+    late.points = vec![point(1.0, 30), point(2.000_01, 70), point(3.0, 1900)];
+    assert_eq!(late.per_server_second(), Some(100.0), "100 messages in two seconds, on half a core");
 }
