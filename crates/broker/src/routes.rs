@@ -25,8 +25,8 @@ pub fn routes() -> Router<Broker> {
         .class(Class::Settle)
         .on_together(transaction::end_transaction) // 37
         .class(Class::Pull)
-        .on(pull::pull_message) // 11
-        .on(pull::lite_pull_message) // 361
+        .on_at_once(pull::pull_message) // 11
+        .on_at_once(pull::lite_pull_message) // 361
         .class(Class::Client)
         .on(offset::query_consumer_offset) // 14
         .on(offset::update_consumer_offset) // 15

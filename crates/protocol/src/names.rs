@@ -9,6 +9,7 @@
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod room;
 mod text;
 
 use std::borrow::Borrow;

@@ -120,7 +120,7 @@ impl FieldValue for Properties {
     }
     #[inline(always)]
     fn take(fields: &InOrder<'_>, at: usize) -> Option<(Properties, usize)> {
-        let (text, end) = <ByteStr as FieldValue>::take(fields, at)?;
+        let (text, end) = fields.brief_text(at)?;
         Some((Properties(text), end))
     }
     fn write(&self, out: &mut ValueOut<'_>) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a handler gives back: a reply with its body, or a refusal. Written by the connection, never changed by it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use protocol::codes::ResponseCode;
 
@@ -83,7 +85,7 @@ pub struct Reply<H> {
     /// The number clients act on; mostly success.
     pub code: ResponseCode,
     /// A sentence for people, where the code alone does not say enough.
-    pub remark: Option<String>,
+    pub remark: Option<Cow<'static, str>>,
     /// The typed header.
     pub header: H,
     /// The bytes after it.
@@ -112,7 +114,7 @@ impl<H> Reply<H> {
 
     /// Sets the remark.
     #[must_use]
-    pub fn with_remark(mut self, remark: impl Into<String>) -> Reply<H> {
+    pub fn with_remark(mut self, remark: impl Into<Cow<'static, str>>) -> Reply<H> {
         self.remark = Some(remark.into());
         self
     }

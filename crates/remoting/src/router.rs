@@ -106,6 +106,32 @@ impl<S: Send + Sync + 'static> Router<S> {
         self.line::<R>(Box::new(bind))
     }
 
+    /// Does the same with a handler that mostly knows the answer at once: then nothing is kept for the request. Asserts as
+    /// [`Router::on`] does.
+    #[must_use]
+    pub fn on_at_once<R, F>(self, handler: F) -> Router<S>
+    where
+        R: Request,
+        F: Fn(&Arc<S>, Ctx, R, Bytes) -> Answer<R::Reply> + Send + Sync + 'static,
+    {
+        let bind = move |state: Arc<S>| {
+            Handler::Each(Box::new(move |ctx, to, body| {
+                let connection = ctx.connection.clone();
+                match R::decode(&ctx.fields) {
+                    Ok(request) => match handler(&state, ctx, request, body) {
+                        Answer::Now(answer) => to.send(&connection, answer),
+                        Answer::Later(answer) => {
+                            return Some(Box::pin(async move { to.send(&connection, answer.await) }));
+                        }
+                    },
+                    Err(error) => to.refuse_unreadable(&connection, R::NAME, &error),
+                }
+                None
+            }))
+        };
+        self.line::<R>(Box::new(bind))
+    }
+
     /// Answers the requests of this type that came with one read together. Asserts as [`Router::on`] does.
     #[must_use]
     pub fn on_together<R, F>(self, handler: F) -> Router<S>

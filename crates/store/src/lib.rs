@@ -44,7 +44,7 @@ pub use halves::Half;
 pub use metrics::Metrics;
 pub use queue::{Boundary, Entry, QueueRef};
 pub use queues::QueueLimit;
-pub use read::{Batch, Bounds, Read, ReadLimit};
+pub use read::{Batch, Bounds, Read, ReadLimit, Slices};
 pub use recovery::{Damage, Opened};
 pub use store::{Inspection, Near, SegmentSummary, Store, Usage, Verification};
 pub use timer::hop::{due, origin, origin_mark};

@@ -8,6 +8,7 @@
 //! Invariants: nothing at or past `dispatched` is returned; a message whose tag hash fits but whose tag does not is
 //! left out, and so is one that a disk damaged or whose time is over; the first message that fits is returned whatever its size; `next` is past everything looked at, and never inside a record.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -28,6 +29,9 @@ use crate::queue::{Entry, QueueRef};
 use crate::views::Views;
 
 mod batches;
+mod slices;
+
+pub use slices::Slices;
 
 /// How much one read returns at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +73,7 @@ pub enum Read {
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Whole records, one or more a slice.
-    pub slices: Vec<Bytes>,
+    pub slices: Slices,
     /// How many messages; of an inner batch all, also those before the offset that was asked for.
     pub count: usize,
     /// How many bytes.
@@ -99,6 +103,18 @@ const LOOK: usize = 8;
 const ENTRIES: usize = 256;
 /// Fewer looks than these are not worth being remembered.
 const NOTED_LEAST: usize = 64;
+
+/// Entries of a queue, and the offsets of those that do not follow each other.
+#[derive(Default)]
+struct Room {
+    entries: Vec<Entry>,
+    offsets: Vec<u64>,
+}
+
+thread_local! {
+    /// For the next read on this thread; no read begins within another.
+    static ROOM: Cell<Room> = Cell::default();
+}
 
 /// What is read from, and when.
 #[derive(Clone, Copy)]
@@ -143,12 +159,13 @@ pub(crate) fn read(
         expiry,
         limit,
         held: None,
-        out: Vec::new(),
+        out: Slices::default(),
         count: 0,
         bytes: 0,
         noted: expiry.is_none().then(Noted::default).filter(|_| filter.needs_records() && kept.is_none()),
     };
-    let (mut entries, mut offsets) = (Vec::new(), Vec::new());
+    let Room { mut entries, mut offsets } = ROOM.take();
+    offsets.clear();
     let (mut at, mut steps) = (start, 0);
     let mut outcome = Ok(());
     while outcome.is_ok() && at < next && steps < STEPS_MAX && !gather.is_full() {
@@ -186,6 +203,7 @@ pub(crate) fn read(
             break;
         }
     }
+    ROOM.set(Room { entries, offsets });
     if gather.count == 0 {
         outcome?;
     }
@@ -210,7 +228,7 @@ struct Gather<'a> {
     limit: ReadLimit,
     /// The end of a stage that was leased last, and where in the log it begins.
     held: Option<(u64, Bytes)>,
-    out: Vec<Bytes>,
+    out: Slices,
     count: usize,
     bytes: usize,
     /// What was looked at, where that is worth being remembered.

@@ -10,43 +10,42 @@ use protocol::names::ByteStr;
 use protocol::pull::{
     BEFORE_ALL, COMMIT_OFFSET, LitePullMessage, NO_QUEUE, PullMessage, PullReply, SUBSCRIPTION, SUSPEND,
 };
-use remoting::{Body, Ctx, Refusal, Reply};
+use remoting::{Answer, Body, Ctx, Refusal, Reply};
+use store::Slices;
 
 use crate::Broker;
 use crate::config::Reading;
-use crate::ops::pull::{Outcome, PullInput, Pulled};
+use crate::ops::pull::{Outcome, PullInput, Pulled, Pulling};
 
-pub(crate) async fn pull_message(
-    broker: Arc<Broker>,
+pub(crate) fn pull_message(
+    broker: &Arc<Broker>,
     ctx: Ctx,
     request: PullMessage,
     _body: Bytes,
-) -> Result<Reply<PullReply>, Refusal> {
-    pull(broker, ctx, request, false).await
+) -> Answer<PullReply> {
+    pull(broker, &ctx, request, false)
 }
 
-pub(crate) async fn lite_pull_message(
-    broker: Arc<Broker>,
+pub(crate) fn lite_pull_message(
+    broker: &Arc<Broker>,
     ctx: Ctx,
     request: LitePullMessage,
     _body: Bytes,
-) -> Result<Reply<PullReply>, Refusal> {
-    pull(broker, ctx, request.0, true).await
+) -> Answer<PullReply> {
+    pull(broker, &ctx, request.0, true)
 }
 
-async fn pull(
-    broker: Arc<Broker>,
-    ctx: Ctx,
-    request: PullMessage,
-    lite: bool,
-) -> Result<Reply<PullReply>, Refusal> {
-    let now = ctx.now;
-    if request.queue == NO_QUEUE || request.from == BEFORE_ALL {
-        all_there(&ctx)?;
+fn pull(broker: &Arc<Broker>, ctx: &Ctx, request: PullMessage, lite: bool) -> Answer<PullReply> {
+    if (request.queue == NO_QUEUE || request.from == BEFORE_ALL)
+        && let Err(refusal) = all_there(ctx)
+    {
+        return Answer::Now(Err(refusal));
     }
-    let input = from_wire(request, &ctx, lite, &broker.config().reading);
-    drop(ctx);
-    Ok(to_wire(broker.pull(input, now).await?))
+    let input = from_wire(request, ctx, lite, &broker.config().reading);
+    match broker.pull_begun(input, ctx.now) {
+        Pulling::Done(pulled) => Answer::Now(pulled.map(to_wire).map_err(Refusal::from)),
+        Pulling::Waits(pulled) => Answer::Later(Box::pin(async move { Ok(to_wire(pulled.await?)) })),
+    }
 }
 
 /// Numbers below 0 are an odd place, which is answered; none at all are a broken header.
@@ -94,7 +93,7 @@ fn to_wire(pulled: Pulled) -> Reply<PullReply> {
         forbidden: None,
     };
     let (code, remark, body) = match pulled.outcome {
-        Outcome::Found(batch) => (ResponseCode::SUCCESS, "FOUND", Body::Many(batch.slices)),
+        Outcome::Found(batch) => (ResponseCode::SUCCESS, "FOUND", body(batch.slices)),
         Outcome::AtTail => (ResponseCode::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", Body::Empty),
         Outcome::Empty => (ResponseCode::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE", Body::Empty),
         Outcome::Filtered => (ResponseCode::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", Body::Empty),
@@ -104,4 +103,12 @@ fn to_wire(pulled: Pulled) -> Reply<PullReply> {
         Outcome::Reset => (ResponseCode::PULL_OFFSET_MOVED, "OFFSET_RESET", Body::Empty),
     };
     Reply::ok(header).with_code(code).with_remark(remark).with_body(body)
+}
+
+fn body(slices: Slices) -> Body {
+    match slices {
+        Slices::None => Body::Empty,
+        Slices::One(piece) => Body::One(piece),
+        Slices::Many(all) => Body::Many(all),
+    }
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use protocol::codes::ResponseCode;
 use protocol::ids::{OffsetId, RecallHandle};
 use protocol::names::ByteStr;
@@ -52,13 +52,13 @@ pub(crate) fn send_batch(
 fn send(
     broker: &Arc<Broker>,
     turn: &Turn,
-    asked: impl Iterator<Item = (SendHeader, Bytes)>,
+    asked: impl ExactSizeIterator<Item = (SendHeader, Bytes)>,
     answers: &mut Vec<Answer<SendReply>>,
 ) {
     let store_host = broker.address(turn.local);
-    let inputs = asked.map(|(header, body)| input(header, body, turn.peer, store_host)).collect();
+    let mut inputs = asked.map(|(header, body)| input(header, body, turn.peer, store_host));
     let config = broker.config();
-    answers.extend(broker.send_together(inputs, turn.now).into_iter().map(|sending| match sending {
+    let answer = |sending| match sending {
         Sending::Done(sent) => {
             Answer::Now(sent.map(|sent| to_wire(sent, broker, &config)).map_err(Refusal::from))
         }
@@ -70,7 +70,13 @@ fn send(
                 Ok(to_wire(sent, &broker, &config))
             }))
         }
-    }));
+    };
+    // One that came alone needs no list.
+    if inputs.len() == 1 {
+        answers.extend(inputs.next().map(|input| answer(broker.send_begun(input, turn.now))));
+    } else {
+        answers.extend(broker.send_together(inputs.collect(), turn.now).into_iter().map(answer));
+    }
 }
 
 /// What a client at `peer` asks.
@@ -100,15 +106,15 @@ pub(super) fn input(header: SendHeader, body: Bytes, peer: SocketAddr, store_hos
 /// The ids of all messages, joined by commas.
 pub(super) fn message_ids(sent: &Sent) -> ByteStr {
     let digits = if sent.store_host.ip().to_canonical().is_ipv6() { 56 } else { 32 };
-    // Exactly as long as it gets: a text with room to spare is copied when it becomes shared.
-    let mut ids = String::with_capacity(sent.starts().len() * (digits + 1) - 1);
-    for offset in sent.starts() {
-        if !ids.is_empty() {
-            ids.push(',');
-        }
-        OffsetId { host: sent.store_host, offset }.write(&mut ids).expect("text takes text");
-    }
-    ByteStr::from(ids)
+    let write = |out: &mut BytesMut| {
+        sent.starts().all(|offset| {
+            if !out.is_empty() {
+                out.put_u8(b',');
+            }
+            OffsetId { host: sent.store_host, offset }.write(out).is_ok()
+        })
+    };
+    ByteStr::brief(sent.starts().len() * (digits + 1), write).expect("digits are text")
 }
 
 /// What a timed message is taken back with. Retries have none, as in RocketMQ.

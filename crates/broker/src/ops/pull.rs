@@ -4,6 +4,7 @@
 //! Invariants: a pull that may wait never answers "nothing new" before its time; the next offset it names is never
 //! behind a message that matches and was not given.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,29 +204,83 @@ struct Ready {
     group_flag: i32,
 }
 
+/// A pull under way.
+pub enum Pulling {
+    /// It is over.
+    Done(Result<Pulled, PullRefused>),
+    /// A cold read or a message is still awaited.
+    Waits(Pin<Box<dyn Future<Output = Result<Pulled, PullRefused>> + Send>>),
+}
+
+/// What a pull came to without waiting.
+enum Look {
+    Over(Pulled),
+    /// It read so much, which is not enough, or nothing, because that is cold.
+    Open(Ready, QueueOffset, Option<Read>),
+}
+
 impl Broker {
     /// Reads a batch, waiting for the first matching message if the caller allows it.
-    pub async fn pull(&self, input: PullInput, now: Timestamp) -> Result<Pulled, PullRefused> {
-        let ready = self.readable(&input, now)?;
+    pub async fn pull(self: &Arc<Broker>, input: PullInput, now: Timestamp) -> Result<Pulled, PullRefused> {
+        match self.pull_begun(input, now) {
+            Pulling::Done(pulled) => pulled,
+            Pulling::Waits(pulled) => pulled.await,
+        }
+    }
+
+    /// Does the same; all but the waiting is done when this returns.
+    pub fn pull_begun(self: &Arc<Broker>, input: PullInput, now: Timestamp) -> Pulling {
+        match self.look(&input, now) {
+            Ok(Look::Over(pulled)) => Pulling::Done(Ok(pulled)),
+            Ok(Look::Open(ready, from, read)) => {
+                let broker = self.clone();
+                Pulling::Waits(Box::pin(async move { broker.wait(&input, &ready, from, read, now).await }))
+            }
+            Err(refused) => Pulling::Done(Err(refused)),
+        }
+    }
+
+    /// Goes as far as that can be without waiting.
+    fn look(&self, input: &PullInput, now: Timestamp) -> Result<Look, PullRefused> {
+        let ready = self.readable(input, now)?;
         if let Some(offset) = input.commit {
             self.commit(&input.group, &input.topic, input.queue, offset, input.connection);
         }
         if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
-            return Ok(ready.answer(Outcome::Reset, next));
+            return Ok(Look::Over(ready.answer(Outcome::Reset, next)));
         }
-        let Some(from) = input.from else { return Ok(ready.before_all()) };
+        let Some(from) = input.from else { return Ok(Look::Over(ready.before_all())) };
+        match self.store.read(&ready.queue, from, ready.limit, &ready.filter) {
+            Err(ReadError::Cold) => Ok(Look::Open(ready, from, None)),
+            Ok(read @ Read::AtTail(_)) if input.wait.is_some() => Ok(Look::Open(ready, from, Some(read))),
+            read => Ok(Look::Over(self.given(input, &ready, read?, from))),
+        }
+    }
+
+    /// Goes on until there is a message, or the time is over.
+    async fn wait(
+        &self,
+        input: &PullInput,
+        ready: &Ready,
+        from: QueueOffset,
+        read: Option<Read>,
+        now: Timestamp,
+    ) -> Result<Pulled, PullRefused> {
         let mut at = from;
-        let mut read = self.read(&ready, at).await?;
+        let mut read = match read {
+            Some(read) => read,
+            None => self.read(ready, at).await?,
+        };
         if let Some(mut until) = input.wait.map(|patience| now + patience) {
             while matches!(read, Read::AtTail(_)) && self.clock.now() < until {
                 let hint = ready.filter.clone();
                 let mut parked = self.arrivals.park(ready.queue.key(), at, hint, until)?;
                 self.dispatch_gathered();
-                read = self.read(&ready, at).await?;
-                if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(&input) {
+                read = self.read(ready, at).await?;
+                if matches!(read, Read::AtTail(_)) && !self.is_sent_elsewhere(input) {
                     parked.woken().await;
-                    self.may_go_on(&input)?;
-                    read = self.read(&ready, at).await?;
+                    self.may_go_on(input)?;
+                    read = self.read(ready, at).await?;
                 }
                 if let Some(next) = self.offsets.take_reset(&input.group, &input.topic, input.queue) {
                     return Ok(ready.answer(Outcome::Reset, next));
@@ -246,9 +301,14 @@ impl Broker {
         {
             read = Read::Filtered { next: at, bounds };
         }
+        Ok(self.given(input, ready, read, from))
+    }
+
+    /// What the reader is answered, which is counted.
+    fn given(&self, input: &PullInput, ready: &Ready, read: Read, from: QueueOffset) -> Pulled {
         let pulled = ready.pulled(read, from);
-        self.count_pulled(&input, &pulled, from);
-        Ok(pulled)
+        self.count_pulled(input, &pulled, from);
+        pulled
     }
 
     /// Refuses a reader whose group an operator stopped while it waited.

@@ -12,6 +12,7 @@ mod inner;
 mod keyed;
 mod light;
 mod plan;
+mod room;
 mod stamp;
 mod timing;
 mod together;
@@ -37,6 +38,7 @@ pub(crate) use self::half::Onward;
 use self::half::Opening;
 pub use self::light::LightRefused;
 use self::plan::{RetryRule, Route, plan};
+use self::room::Text;
 pub(crate) use self::stamp::Brand;
 pub(crate) use self::stamp::Said;
 pub(crate) use self::timing::Clockwork;
@@ -272,7 +274,7 @@ struct Place<'a> {
 struct Planned<'a> {
     input: &'a SendInput,
     place: Place<'a>,
-    properties: String,
+    properties: Text,
     unique: Option<ByteStr>,
     timed: Option<Box<Timed>>,
     patience: Option<Duration>,
@@ -293,20 +295,24 @@ pub enum Sending {
 
 impl Broker {
     /// Stores messages; the future resolves once the promised durability holds, or says why they were not stored.
-    /// All but the waiting is done when this returns.
     pub fn send(
         self: &Arc<Broker>,
         input: SendInput,
         now: Timestamp,
     ) -> impl Future<Output = Result<Sent, SendRefused>> + Send + use<> {
-        let stored = self.put(&input, now);
-        let sending = self.settling(input, stored, now);
+        let sending = self.send_begun(input, now);
         async move {
             match sending {
                 Sending::Done(sent) => sent,
                 Sending::Waits(sent) => sent.await,
             }
         }
+    }
+
+    /// Does the same; all but the waiting is done when this returns.
+    pub fn send_begun(self: &Arc<Broker>, input: SendInput, now: Timestamp) -> Sending {
+        let stored = self.put(&input, now);
+        self.settling(input, stored, now)
     }
 
     /// What is left to do for a send after its messages went into the log, or did not.
@@ -562,9 +568,10 @@ impl Broker {
         place: &Place<'_>,
         route: Route,
         fresh: Option<&str>,
-    ) -> Result<String, SendRefused> {
-        let text = match route {
-            Route::Direct => said.stored(&self.brand, &[], &[], fresh),
+    ) -> Result<Text, SendRefused> {
+        let mut text = Text::new();
+        match route {
+            Route::Direct => said.stored(&self.brand, &[], &[], fresh, &mut text),
             Route::Delayed(level) => {
                 let (level, queue) = (level.number().to_string(), place.told.to_string());
                 let also = [
@@ -572,9 +579,9 @@ impl Broker {
                     (properties::REAL_TOPIC, topic),
                     (properties::REAL_QID, &queue),
                 ];
-                said.stored(&self.brand, &DELAYS, &also, fresh)
+                said.stored(&self.brand, &DELAYS, &also, fresh, &mut text);
             }
-            Route::Half => self.half_properties(said, topic, place, fresh),
+            Route::Half => self.half_properties(said, topic, place, fresh, &mut text),
             Route::Timed(due) => {
                 let mut digits = [itoa::Buffer::new(); 3];
                 let [floor, exact, queue] = &mut digits;
@@ -584,7 +591,7 @@ impl Broker {
                     (properties::REAL_TOPIC, topic),
                     (properties::REAL_QID, queue.format(place.told.0)),
                 ];
-                said.stored_timed(&self.brand, &also, fresh)
+                said.stored_timed(&self.brand, &also, fresh, &mut text);
             }
             Route::DeadLetters => {
                 let origin = |name, fallback| properties::get(said.text(), name).unwrap_or(fallback);
@@ -595,9 +602,9 @@ impl Broker {
                         origin(properties::ORIGIN_MESSAGE_ID, said.unique.unwrap_or_default()),
                     ),
                 ];
-                said.stored(&self.brand, &DELAYS, &also, fresh)
+                said.stored(&self.brand, &DELAYS, &also, fresh, &mut text);
             }
-        };
+        }
         properties_fit(text)
     }
 }
@@ -664,12 +671,12 @@ fn counts_itself(said: &Said<'_>) -> Result<(), SendRefused> {
     if said.counts { Err(SendRefused::CountsItself) } else { Ok(()) }
 }
 
-fn properties_fit(text: String) -> Result<String, SendRefused> {
+fn properties_fit(text: Text) -> Result<Text, SendRefused> {
     properties_fit_with(text, 0)
 }
 
 /// Judges a text to which `more` bytes will be added.
-fn properties_fit_with(text: String, more: usize) -> Result<String, SendRefused> {
+fn properties_fit_with(text: Text, more: usize) -> Result<Text, SendRefused> {
     match text.len() + more {
         size if size > caps::MAX_PROPERTIES => {
             Err(SendRefused::PropertiesTooLarge { size, max: caps::MAX_PROPERTIES })

@@ -4,6 +4,7 @@
 //! Invariant: what it hands out lies inside the text; a string it accepted can be unescaped.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use crate::caps;
 use crate::request::DecodeError;
@@ -46,20 +47,20 @@ impl<'a> Quoted<'a> {
 
 /// Appends `text` with its escapes undone, up to its end or a byte that must not stand in a string; returns how many
 /// bytes that was, `None` when an escape stands for nothing.
-pub(crate) fn undo_escapes(text: &str, plain: &mut String) -> Option<usize> {
+pub(crate) fn undo_escapes(text: &str, plain: &mut impl Write) -> Option<usize> {
     let mut rest = text;
     loop {
         let (before, from) = rest.split_at_checked(plain_prefix(rest.as_bytes()))?;
-        plain.push_str(before);
+        plain.write_str(before).ok()?;
         rest = match from.as_bytes() {
             // the separators of properties are most of all escapes
             [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', ..] => {
-                plain.push(char::from(digit & 7));
+                plain.write_char(char::from(digit & 7)).ok()?;
                 from.get(6..)?
             }
             bytes @ [b'\\', ..] => {
                 let (found, length) = escape(bytes).ok()?;
-                plain.push(found);
+                plain.write_char(found).ok()?;
                 from.get(length..)?
             }
             end => return text.len().checked_sub(end.len()),

@@ -4,6 +4,8 @@
 //! fields and by `fields` to read them.
 //! Invariant: an object that is any different is left to the strict scanner, whatever was read of it before.
 
+use bytes::BytesMut;
+
 use super::scan::{escape, plain_prefix, undo_escapes};
 use super::{Field, FieldName, Known, Raw, Source, Visit};
 use crate::names::ByteStr;
@@ -119,14 +121,33 @@ impl<'a> InOrder<'a> {
 
     /// The text that begins at `at` with its escapes undone, and the place of the quote behind it.
     pub(super) fn text(&self, at: usize) -> Option<(ByteStr, usize)> {
+        self.text_by(at, |escaped| {
+            let mut plain = String::with_capacity(escaped.len());
+            (undo_escapes(escaped, &mut plain)? == escaped.len()).then(|| ByteStr::from(plain))
+        })
+    }
+
+    /// The same of a text that nobody keeps for long.
+    pub(crate) fn brief_text(&self, at: usize) -> Option<(ByteStr, usize)> {
+        self.text_by(at, |escaped| {
+            let undo = |plain: &mut BytesMut| undo_escapes(escaped, plain) == Some(escaped.len());
+            ByteStr::brief(escaped.len(), undo)
+        })
+    }
+
+    #[inline(always)]
+    fn text_by(
+        &self,
+        at: usize,
+        unescaped: impl FnOnce(&str) -> Option<ByteStr>,
+    ) -> Option<(ByteStr, usize)> {
         let end = at.wrapping_add(plain_prefix(self.text.get(at..)?));
         if self.byte(end) == Some(b'"') {
             return Some((self.source.slice(at..end)?, end));
         }
         let end = skip_text(self.text, at)?;
         let escaped = str::from_utf8(self.text.get(at..end)?).ok()?;
-        let mut plain = String::with_capacity(escaped.len());
-        (undo_escapes(escaped, &mut plain)? == escaped.len()).then(|| (ByteStr::from(plain), end))
+        Some((unescaped(escaped)?, end))
     }
 
     /// Says whether nothing is left.

@@ -11,15 +11,19 @@ use stdx::Timestamp;
 use store::{Draft, QueueRef, Settled};
 
 use super::check::check_kind;
+use super::room::Text;
 use super::stamp::Said;
 use super::{SendInput, SendRefused, Sent, Stored, counts_itself, message, properties_fit};
 use crate::Broker;
 use crate::topics::Topic;
 
+/// As many messages as a batch usually has.
+const USUAL: usize = 32;
+
 /// One message of a batch, ready to store.
 struct Letter<'a> {
     unit: Unit<'a>,
-    properties: String,
+    properties: Text,
     is_light: bool,
 }
 
@@ -75,7 +79,7 @@ impl Broker {
     ) -> Result<Vec<Letter<'a>>, SendRefused> {
         at_once(whole)?;
         let max = self.config().sending.batch_messages_max;
-        let mut letters = Vec::new();
+        let mut letters = Vec::with_capacity(USUAL.min(max));
         for unit in units(&input.body) {
             let unit = unit?;
             if letters.len() == max {
@@ -101,7 +105,8 @@ impl Broker {
         said.expire(now, topic.ttl());
         let fresh = said.unique.is_none().then(|| self.ids.next(now));
         let inherited: Vec<(&str, &str)> = inherited(&input.properties, text).collect();
-        let properties = said.stored(&self.brand, &[], &inherited, fresh.as_deref());
+        let mut properties = Text::new();
+        said.stored(&self.brand, &[], &inherited, fresh.as_deref(), &mut properties);
         let properties = properties_fit(properties)?;
         let is_light = self.admit_light(said.light.or(whole.light), topic, properties.len())?;
         Ok(Letter { unit, properties, is_light })

@@ -14,6 +14,7 @@ use stdx::Timestamp;
 use store::{Appended, Half, QueueRef};
 
 use super::plan::{Route, plan};
+use super::room::Text;
 use super::stamp::Said;
 use super::{Envelope, Place, Planned, SendRefused};
 use crate::Broker;
@@ -25,7 +26,7 @@ pub(crate) struct Onward {
     body: Bytes,
     pub(crate) topic: Arc<Topic>,
     pub(crate) queue: QueueRef,
-    properties: String,
+    properties: Text,
     /// It goes to light queues too.
     pub(crate) is_light: bool,
 }
@@ -60,7 +61,8 @@ impl Broker {
         topic: &TopicName,
         place: &Place<'_>,
         fresh: Option<&str>,
-    ) -> String {
+        out: &mut String,
+    ) {
         let queue = place.told.to_string();
         let id = said.unique.or(fresh).unwrap_or_default();
         let also = [
@@ -68,7 +70,7 @@ impl Broker {
             (properties::REAL_TOPIC, &**topic),
             (properties::REAL_QID, &queue),
         ];
-        said.stored(&self.brand, if said.stale { &STALE } else { &[] }, &also, fresh)
+        said.stored(&self.brand, if said.stale { &STALE } else { &[] }, &also, fresh, out);
     }
 
     /// Takes a half message that was just stored into the ledger.

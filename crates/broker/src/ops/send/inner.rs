@@ -10,6 +10,7 @@ use stdx::Timestamp;
 use store::{Draft, Settled};
 
 use super::batch::at_once;
+use super::room::Text;
 use super::stamp::Said;
 use super::{SendInput, SendRefused, Sent, Stored, message, properties_fit_with};
 use crate::Broker;
@@ -30,7 +31,8 @@ impl Broker {
         let count = self.count_inner(input, &whole, topic)?;
         whole.expire(now, topic.ttl());
         let number = count.to_string();
-        let properties = whole.stored(&self.brand, &[], &[(properties::INNER_NUM, &number)], None);
+        let mut properties = Text::new();
+        whole.stored(&self.brand, &[], &[(properties::INNER_NUM, &number)], None, &mut properties);
         let properties = properties_fit_with(properties, BASE)?;
         let told = input.queue.unwrap_or_else(|| topic.any_queue());
         let queue = topic.queue(told, &self.store)?;

@@ -235,7 +235,7 @@ impl<'a> Said<'a> {
         self.deadline = ttl.map(|ttl| from + ttl);
     }
 
-    /// Returns the text to store: what came, without `without`, with `also`, an id and the brand.
+    /// Appends the text to store: what came, without `without`, with `also`, an id and the brand.
     ///
     /// `fresh` is the id for a message that came without one.
     pub(crate) fn stored(
@@ -244,48 +244,56 @@ impl<'a> Said<'a> {
         without: &[&str],
         also: &[(&str, &str)],
         fresh: Option<&str>,
-    ) -> String {
-        self.written(if without.is_empty() { self.kept } else { 0 }, brand, without, also, fresh)
+        out: &mut String,
+    ) {
+        let kept = if without.is_empty() { self.kept } else { 0 };
+        self.write(kept, brand, without, also, fresh, out);
     }
 
     /// The same for a message that waits for a time of its own, which `also` says.
-    pub(crate) fn stored_timed(&self, brand: &Brand, also: &[(&str, &str)], fresh: Option<&str>) -> String {
-        self.written(self.kept.min(self.timed_from), brand, &TIMES, also, fresh)
+    pub(crate) fn stored_timed(
+        &self,
+        brand: &Brand,
+        also: &[(&str, &str)],
+        fresh: Option<&str>,
+        out: &mut String,
+    ) {
+        self.write(self.kept.min(self.timed_from), brand, &TIMES, also, fresh, out);
     }
 
-    /// The text to store, of which what came stays as it is up to `kept`.
-    fn written(
+    /// Appends the text to store, of which what came stays as it is up to `kept`.
+    fn write(
         &self,
         kept: usize,
         brand: &Brand,
         without: &[&str],
         also: &[(&str, &str)],
         fresh: Option<&str>,
-    ) -> String {
+        out: &mut String,
+    ) {
         let more: usize = also.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let mut out = String::with_capacity(self.text.len() + 1 + 48 + more + brand.0.len());
+        out.reserve(self.text.len() + 1 + 48 + more + brand.0.len());
         let priority = self.drops_priority.then_some(names::PRIORITY);
         let kept = if priority.is_none() { kept } else { 0 };
         if kept < self.text.len() {
             let dropped = |name: &str| is_cleared(name) || without.contains(&name) || priority == Some(name);
             let (kept, rest) = self.text.split_at(kept);
             out.push_str(kept);
-            names::iter(rest).filter(|(name, _)| !dropped(name)).for_each(|pair| put(&mut out, pair));
+            names::iter(rest).filter(|(name, _)| !dropped(name)).for_each(|pair| put(out, pair));
         } else {
             out.push_str(self.text);
             if !out.is_empty() && !out.ends_with(VALUE_END) {
                 out.push(VALUE_END);
             }
         }
-        also.iter().for_each(|pair| put(&mut out, *pair));
+        also.iter().for_each(|pair| put(out, *pair));
         if let Some(deadline) = self.deadline {
-            put(&mut out, (names::EXPIRES, &deadline.to_string()));
+            put(out, (names::EXPIRES, &deadline.to_string()));
         }
         if let Some(id) = fresh {
-            put(&mut out, (names::UNIQ_KEY, id));
+            put(out, (names::UNIQ_KEY, id));
         }
         out.push_str(&brand.0);
-        out
     }
 }
 
@@ -310,11 +318,23 @@ mod tests {
         Brand::new("main", "here", true)
     }
 
+    fn stored(
+        said: &Said<'_>,
+        brand: &Brand,
+        without: &[&str],
+        also: &[(&str, &str)],
+        fresh: Option<&str>,
+    ) -> String {
+        let mut out = String::new();
+        said.stored(brand, without, also, fresh, &mut out);
+        out.replace('\u{1}', "=").replace('\u{2}', ";")
+    }
+
     fn check(text: &str, expected: Expect) {
         let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
         let said = Said::read(&text);
         let fresh = said.unique.is_none().then_some("NEW");
-        let stored = said.stored(&brand(), &[], &[], fresh).replace('\u{1}', "=").replace('\u{2}', ";");
+        let stored = stored(&said, &brand(), &[], &[], fresh);
         let Said { unique, delay, half, timing, wait, keyed, .. } = said;
         let timed = timing.is_asked();
         expected.assert_eq(&format!(
@@ -398,8 +418,8 @@ mod tests {
             let text = text.replace('=', "\u{1}").replace(';', "\u{2}");
             let mut said = Said::read(&text);
             assert_eq!((said.kind(), said.urgency()), (kind, urgency), "{text:?}");
-            let kept = said.stored(&Brand(String::new()), &[], &[], None);
-            assert_eq!(kept.replace('\u{1}', "=").replace('\u{2}', ";"), stored, "{text:?}");
+            let kept = super::tests::stored(&said, &Brand(String::new()), &[], &[], None);
+            assert_eq!(kept, stored, "{text:?}");
         }
     }
 
@@ -421,7 +441,8 @@ mod tests {
             let mut said = Said::read(&text);
             said.urgency();
             let also = [(names::TIMER_OUT_MS, "4"), (names::TIMER_DELIVER_MS, "5")];
-            let stored = said.stored_timed(&Brand(String::new()), &also, None);
+            let mut stored = String::new();
+            said.stored_timed(&Brand(String::new()), &also, None, &mut stored);
             let stored = stored.replace('\u{1}', "=").replace('\u{2}', ";");
             assert_eq!(stored, format!("{kept}TIMER_OUT_MS=4;TIMER_DELIVER_MS=5;"), "{text:?}");
         }
@@ -430,7 +451,7 @@ mod tests {
     #[test]
     fn properties_are_taken_away_and_added() {
         let text = "DELAY\u{1}3\u{2}A\u{1}x\u{1}y\u{2}";
-        let stored = Said::read(text).stored(&brand(), &["DELAY"], &[("REAL_QID", "7")], None);
-        assert!(stored.starts_with("A\u{1}x\u{1}y\u{2}REAL_QID\u{1}7\u{2}MSG_REGION"), "{stored:?}");
+        let stored = stored(&Said::read(text), &brand(), &["DELAY"], &[("REAL_QID", "7")], None);
+        assert!(stored.starts_with("A=x=y;REAL_QID=7;MSG_REGION"), "{stored:?}");
     }
 }

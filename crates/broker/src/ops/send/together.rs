@@ -41,7 +41,8 @@ impl Broker {
         let topics = self.topics_of(inputs, now);
         let plan = |(input, at)| self.planned_at(input, &topics.found[at], &config, now);
         let planned: Vec<_> = inputs.iter().zip(topics.of.iter().copied()).map(plan).collect();
-        let drafts: Vec<Draft<'_>> = planned.iter().flatten().map(Planned::draft).collect();
+        let mut drafts: Vec<Draft<'_>> = Vec::with_capacity(planned.len());
+        drafts.extend(planned.iter().flatten().map(Planned::draft));
         let is_light = planned.iter().flatten().any(|planned| planned.is_light);
         let append = || if is_light { self.store.append_light(&drafts) } else { self.store.append(&drafts) };
         let appended = (!drafts.is_empty()).then(append).transpose();
