@@ -4,7 +4,8 @@
 //! Invariant: what it hands out lies inside the text; a string it accepted can be unescaped.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+
+use bytes::{BufMut, BytesMut};
 
 use crate::caps;
 use crate::request::DecodeError;
@@ -45,22 +46,53 @@ impl<'a> Quoted<'a> {
     }
 }
 
+/// What takes a text piece by piece.
+pub(crate) trait Plain {
+    fn text(&mut self, text: &str);
+    fn char(&mut self, char: char);
+}
+
+impl Plain for String {
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.push_str(text);
+    }
+    #[inline]
+    fn char(&mut self, char: char) {
+        self.push(char);
+    }
+}
+
+impl Plain for BytesMut {
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.put_slice(text.as_bytes());
+    }
+    #[inline]
+    fn char(&mut self, char: char) {
+        match u8::try_from(char) {
+            Ok(byte) if byte.is_ascii() => self.put_u8(byte),
+            _ => self.put_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
 /// Appends `text` with its escapes undone, up to its end or a byte that must not stand in a string; returns how many
 /// bytes that was, `None` when an escape stands for nothing.
-pub(crate) fn undo_escapes(text: &str, plain: &mut impl Write) -> Option<usize> {
+pub(crate) fn undo_escapes(text: &str, plain: &mut impl Plain) -> Option<usize> {
     let mut rest = text;
     loop {
         let (before, from) = rest.split_at_checked(plain_prefix(rest.as_bytes()))?;
-        plain.write_str(before).ok()?;
+        plain.text(before);
         rest = match from.as_bytes() {
             // the separators of properties are most of all escapes
             [b'\\', b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', ..] => {
-                plain.write_char(char::from(digit & 7)).ok()?;
+                plain.char(char::from(digit & 7));
                 from.get(6..)?
             }
             bytes @ [b'\\', ..] => {
                 let (found, length) = escape(bytes).ok()?;
-                plain.write_char(found).ok()?;
+                plain.char(found);
                 from.get(length..)?
             }
             end => return text.len().checked_sub(end.len()),
