@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{interop, shell, tidy};
+use crate::{count, interop, shell, tidy};
 
 /// Runs every check in the order in which it is cheapest to fail.
 pub(crate) fn run() -> Result<()> {
@@ -23,7 +23,8 @@ pub(crate) fn run() -> Result<()> {
         doc.env("RUSTDOCFLAGS", "-D warnings");
         shell::run(doc)
     })?;
-    step("official clients", || interop::run(&[]))
+    step("official clients", || interop::run(&[]))?;
+    step("instructions", || count::run(&[]))
 }
 
 /// Formats and applies machine-applicable lints.

@@ -3,6 +3,7 @@
 //! A suite whose toolchain is absent is skipped with a line that says so; it is never silently green. Long suites run only
 //! when they are named.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -214,11 +215,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server and waits for its `ready` line.
     pub(crate) fn start(label: &str, extra: &[&str]) -> Result<Server> {
+        Server::under(&[], label, extra)
+    }
+
+    /// Does the same with a program in front that runs it, as valgrind does.
+    pub(crate) fn under(program: &[&str], label: &str, extra: &[&str]) -> Result<Server> {
         let dir = std::env::temp_dir().join(format!("kiruna-{label}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let log = std::fs::File::create(dir.join("server.log"))?;
-        let mut child = Command::new(shell::kiruna())
+        let kiruna = shell::kiruna();
+        let words: Vec<&OsStr> = program.iter().map(OsStr::new).chain([kiruna.as_os_str()]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .args(["standalone", "--data-dir"])
             .arg(dir.join("data"))
             .args(["--namesrv-port", "0", "--broker-port", "0", "--grpc-port", "0", "--proxy-port", "0"])
@@ -227,7 +236,7 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", shell::kiruna().display()))?;
+            .with_context(|| format!("cannot start {}", words[0].display()))?;
         let mut line = String::new();
         let stdout = child.stdout.take().context("the server's output is piped")?;
         BufReader::new(stdout).read_line(&mut line)?;
@@ -242,6 +251,16 @@ impl Server {
                 bail!("the server did not become ready; it printed '{}' and logged:\n{log}", line.trim())
             }
         }
+    }
+
+    /// Address of its broker.
+    pub(crate) fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn log(&self) -> PathBuf {

@@ -5,6 +5,7 @@
 
 mod apache;
 mod ci;
+mod count;
 mod interop;
 mod long;
 mod peers;
@@ -18,13 +19,15 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead of the release build)
 
-  ci        the whole gate: format, lints, tidy, tests, documentation, official clients (what CI runs)
+  ci        the whole gate: format, lints, tidy, tests, documentation, official clients, instructions (what CI runs)
   fix       formats the code and applies the lints that fix themselves
   tidy      the laws of the house: layers, purity of cores, headers, names in the documents
   interop   official RocketMQ clients against our server; `interop --list` names the suites,
             `interop NAME…` runs some of them
   peers     figures beside Apache's, in one run, written to docs/benchmarks; [--pairs N] [--seconds N]
             [--gigabytes N] [--idle-wait SECONDS] [--kiruna PATH] [--out DIR] [--rows base,delay,tx,sql,life]
+  count     instructions that the server takes for a send and a pull, by callgrind, beside those that were accepted;
+            [--accept]
   kill      kills a loaded server again and again and checks the ledger; [--cycles N]
   bank      transfers between two ledgers by transactions, with crashes; [--transfers N]
   timers    what timed messages cost that wait, and how late those are that are due together; [--pending N] [--due N]
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "interop" => interop::run(&rest),
         "peers" => peers::run(&rest),
+        "count" => count::run(&rest),
         "kill" => long::kill(&rest),
         "bank" => long::bank(&rest),
         "timers" => timers::run(&rest),
