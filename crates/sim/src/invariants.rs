@@ -2,6 +2,7 @@
 //! One promise a file. Each keeps what it has to remember, is told what happens, and panics when it cannot be.
 
 pub(crate) mod delay;
+pub(crate) mod latest;
 pub(crate) mod light;
 pub(crate) mod locks;
 pub(crate) mod progress;

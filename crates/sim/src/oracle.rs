@@ -17,6 +17,7 @@ use store::{Durability, Entry, QueueRef};
 
 use crate::crash::{Crash, Left};
 use crate::invariants::delay::Delays;
+use crate::invariants::latest::{LatestOfKeys, TABLE};
 use crate::invariants::light;
 use crate::invariants::locks::Locks;
 use crate::invariants::progress::Progress;
@@ -26,6 +27,7 @@ use crate::invariants::timers::Timers;
 use crate::invariants::transaction::Transactions;
 use crate::message::{Known, Place, known, lights};
 use crate::node::Node;
+use crate::plan::RESERVED;
 use crate::workload::TOPICS;
 
 /// What a client wanted to store.
@@ -78,6 +80,7 @@ pub(crate) struct Oracle {
     /// Entries of light queues at the last audit.
     pub(crate) light_entries: usize,
     pub(crate) delays: Delays,
+    pub(crate) latest: LatestOfKeys,
     pub(crate) timers: Timers,
     pub(crate) retries: Retries,
     pub(crate) progress: Progress,
@@ -102,6 +105,7 @@ impl Oracle {
             looked: BTreeMap::new(),
             light_entries: 0,
             delays: Delays::default(),
+            latest: LatestOfKeys::default(),
             timers: Timers::default(),
             retries: Retries::default(),
             progress: Progress::default(),
@@ -140,6 +144,17 @@ impl Oracle {
         if self.durability == Durability::Disk {
             self.lasting.insert(start, ());
         }
+    }
+
+    /// A producer was told that its message to the compaction topic is this record.
+    pub(crate) fn kept(&mut self, record: &Record<'_>, number: u64, offset: u64, is_settled: bool) {
+        let is_lasting = is_settled && self.durability == Durability::Disk;
+        self.latest.answered(record, number, offset, is_lasting);
+    }
+
+    /// Reads the compaction topic. Returns how many messages of it are there whose segments are gone.
+    pub(crate) fn check_latest(&mut self, node: &Node) -> usize {
+        self.latest.check(node, self.durability)
     }
 
     /// Holds a record against the book, and takes it in when it is new.
@@ -254,6 +269,8 @@ impl Oracle {
             match known.place.0.as_str() {
                 SCHEDULE_TOPIC => self.delays.retained(at, &known),
                 TIMER_TOPIC => {}
+                // It is so old that it goes unread.
+                _ if now.since(known.stored_at) > RESERVED => {}
                 _ => self.progress.retained(&known, now),
             }
         }
@@ -297,6 +314,7 @@ impl Oracle {
         self.undo_removals(left);
         self.cut_removal();
         self.delays.crashed(left, self.durability);
+        self.latest.crashed(crash, left);
         self.transactions.crashed(crash, left, self.durability);
         self.timers.crashed(crash, left);
         self.retries.crashed(crash, left);
@@ -351,6 +369,7 @@ impl Oracle {
 
     /// Looks at what became visible since the last look.
     pub(crate) fn look(&mut self, node: &Node) {
+        self.latest.look(node, self.durability);
         for topic in self.topics(node) {
             for queue in node.store.queues_of(&topic) {
                 let (place, next) = ((topic.clone(), queue.key().queue.0), queue.dispatched().0);
@@ -369,7 +388,9 @@ impl Oracle {
         topics.extend(TOPICS.map(str::to_owned));
         let hidden = [HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC];
         let waiting = [SCHEDULE_TOPIC, TIMER_TOPIC];
+        // Of the table, what is not the latest of its key may go: see `LatestOfKeys`.
         topics.retain(|topic| !waiting.contains(&topic.as_str()) && !hidden.contains(&topic.as_str()));
+        topics.remove(TABLE);
         waiting.map(str::to_owned).into_iter().chain(topics).collect()
     }
 
@@ -399,6 +420,7 @@ impl Oracle {
         if let Some((at, start)) = lost {
             panic!("lost: {:?}, at {at:?} is {:?}", self.book.get(start), found.get(at));
         }
+        self.latest.check(node, self.durability);
         self.retries.check();
         self.settings.check(node);
         self.progress.check(node);
@@ -418,6 +440,7 @@ impl Oracle {
 
     /// After a crash and an audit, what was open and not found never happened.
     pub(crate) fn resolve(&mut self) {
+        self.latest.resolve();
         for (number, attempt) in self.attempts.iter_mut().enumerate() {
             let may_come = attempt.is_half && self.transactions.is_alive(number as u64);
             if attempt.state == State::Open && !may_come {

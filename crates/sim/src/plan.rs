@@ -17,6 +17,10 @@ pub(crate) const LEVELS: [Duration; 3] =
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// How long a sender waits for the flush.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How old a segment has to be to go although there is room.
+pub(crate) const RESERVED: Duration = Duration::from_secs(3600);
+/// What is older and not the latest of its key is hidden in a compaction topic.
+pub(crate) const COMPACT_AFTER: Duration = Duration::from_secs(3);
 /// How often a message may be given back before it is dead.
 pub(crate) const RETRIES: i32 = 2;
 
@@ -33,6 +37,7 @@ pub(crate) enum Work {
     End,
     SendTimed,
     Recall,
+    Keep,
     Pull,
     Commit,
     GiveBack,
@@ -93,6 +98,7 @@ impl Plan {
             (Work::End, 12),
             (Work::SendTimed, 8),
             (Work::Recall, 4),
+            (Work::Keep, 8),
             (Work::Pull, 30),
             (Work::Commit, 8),
             (Work::GiveBack, 8),
@@ -130,6 +136,12 @@ impl Plan {
         }
     }
 
+    /// What clients do while old segments go: nothing that has to be done before a segment may go.
+    pub(crate) fn grow_old(&mut self) {
+        self.weights =
+            vec![(Work::Keep, 20), (Work::Send, 10), (Work::Batch, 4), (Work::Pull, 4), (Work::Commit, 2)];
+    }
+
     pub(crate) fn store(&self) -> StoreConfig {
         let mut config = StoreConfig::new(DIR);
         config.stage_dir = Some("/memory".into());
@@ -142,6 +154,8 @@ impl Plan {
         config.arena = ArenaShape { top_class: 8, first_blocks: 1, max_blocks: 4 };
         config.checkpoint_bytes = 8 << 10;
         config.checkpoint_interval = Duration::from_secs(2);
+        config.compact_after = COMPACT_AFTER;
+        (config.retention.reserved, config.retention.delete_when) = (RESERVED, Vec::new());
         config
     }
 

@@ -8,6 +8,9 @@ use std::sync::Once;
 
 use crate::world::World;
 
+/// So often so much time passes that old segments go.
+const AGES: u64 = 2;
+
 /// How a seed is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -73,6 +76,9 @@ pub fn run(seed: u64, options: Options) -> Result<Outcome, Failure> {
         let world = world.insert(World::new(seed, options.told));
         for _ in 0..options.turns {
             world.turn();
+        }
+        for _ in 0..AGES {
+            world.grow_old(options.turns / 10);
         }
         world.finish();
         Outcome {

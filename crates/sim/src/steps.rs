@@ -18,6 +18,7 @@ pub(crate) enum Step {
     Flush,
     Checkpoint,
     Retain,
+    Compact,
     Readers,
     Dispatch,
     Arrivals,
@@ -27,12 +28,13 @@ pub(crate) enum Step {
     Upkeep,
 }
 
-pub(crate) const STEPS: [Step; 12] = [
+pub(crate) const STEPS: [Step; 13] = [
     Step::Drain,
     Step::Prepare,
     Step::Flush,
     Step::Checkpoint,
     Step::Retain,
+    Step::Compact,
     Step::Readers,
     Step::Dispatch,
     Step::Arrivals,
@@ -112,6 +114,10 @@ impl Schedule {
                 said = node.store.retain_step().to_string();
                 now + Duration::from_secs(1)
             }
+            Step::Compact => {
+                node.store.compact_step();
+                now + Duration::from_secs(3)
+            }
             Step::Readers => {
                 said = node.store.reader_step().to_string();
                 now + Duration::from_millis(50)
@@ -139,5 +145,5 @@ impl Schedule {
 }
 
 fn needs_device(step: Step) -> bool {
-    matches!(step, Step::Drain | Step::Flush | Step::Checkpoint | Step::Retain)
+    matches!(step, Step::Drain | Step::Flush | Step::Checkpoint | Step::Retain | Step::Compact)
 }

@@ -13,6 +13,7 @@ use crate::world::{Done, Label, World};
 
 mod admin;
 mod consume;
+mod keep;
 mod order;
 mod produce;
 mod recall;
@@ -121,6 +122,7 @@ impl World {
                 self.send(1, When::After(delay));
             }
             Work::Recall => self.recall(),
+            Work::Keep => self.keep(),
             Work::Pull => self.pull(),
             Work::Commit => self.commit(),
             Work::GiveBack => self.give_back(),
@@ -138,6 +140,7 @@ impl World {
         match (label, done) {
             (Label::Send(numbers, waits), Done::Sent(sent)) => self.sent(&numbers, waits, sent),
             (Label::Half(number), Done::Sent(sent)) => self.half_sent(number, sent),
+            (Label::Keep(number), Done::Sent(sent)) => self.kept(number, sent),
             (Label::End(index, decision), Done::Ended(ended)) => self.ended(index, decision, &ended),
             (Label::Pull(ask, consumer), Done::Pulled(pulled)) => self.pulled(&ask, consumer, pulled),
             (Label::GiveBack(id), Done::GivenBack(given)) => self.given_back(id, given),

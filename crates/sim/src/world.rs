@@ -27,7 +27,7 @@ use crate::invariants::waits;
 use crate::nemesis::Nemesis;
 use crate::node::Node;
 use crate::oracle::Oracle;
-use crate::plan::Plan;
+use crate::plan::{COMPACT_AFTER, Plan, RESERVED};
 use crate::steps::{STEPS, Schedule, Step};
 use crate::trace::Trace;
 use crate::workload::Clients;
@@ -39,6 +39,8 @@ pub(crate) enum Label {
     Send(Vec<u64>, bool),
     /// This message is sent as a half.
     Half(u64),
+    /// This message of a compaction topic is sent.
+    Keep(u64),
     /// A transaction is decided.
     End(usize, Decision),
     /// A consumer's pull.
@@ -201,6 +203,13 @@ impl World {
         self.say(&said);
         if said.starts_with("Retain true") {
             self.trace.reach("segment removed".to_owned());
+            if self.oracle.check_latest(&self.node) > 0 {
+                self.trace.reach("latest message outlived its segment".to_owned());
+            }
+        }
+        if step == Step::Compact {
+            self.oracle.latest.hidden(now - COMPACT_AFTER);
+            self.oracle.check_latest(&self.node);
         }
         if step == Step::Upkeep && was_dirty {
             let marks = self.node.store.watermarks();
@@ -327,12 +336,20 @@ impl World {
         self.clients.restarted();
     }
 
-    /// All faults end and everything comes to rest; then nothing may be missing.
-    pub(crate) fn finish(&mut self) {
+    /// Much later: all segments but the one that is written are old and may go, while clients go on and faults come.
+    pub(crate) fn grow_old(&mut self, turns: u64) {
+        self.plan.grow_old();
+        self.rest();
+        self.clock.set(self.now() + RESERVED);
+        self.say("much later");
+        (0..turns).for_each(|_| self.turn());
+    }
+
+    /// What is wrong is healed and everything comes to rest.
+    fn rest(&mut self) {
         if self.node.store.poisoned().is_some() || self.nemesis.is_failing || self.nemesis.inside.is_some() {
             self.crash(Crash::Kill);
         }
-        self.plan.faults.clear();
         self.node.disk.set_capacity(u64::MAX);
         self.nemesis.full_until = None;
         self.schedule.stalled_until = self.now();
@@ -343,6 +360,11 @@ impl World {
         self.pass(self.now() + Duration::from_secs(6));
         let waiting = self.tasks.pending().count();
         assert!(waiting == 0, "{waiting} operations never end");
+    }
+
+    /// All faults end and everything comes to rest; then nothing may be missing.
+    pub(crate) fn finish(&mut self) {
+        self.rest();
         self.oracle.audit(&self.node, self.now());
         self.oracle.transactions.check(&self.node);
         self.oracle.delays.check_delivered(self.now() - Duration::from_secs(2));

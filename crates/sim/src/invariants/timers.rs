@@ -140,7 +140,8 @@ impl Timers {
     /// Retention took everything below `start`.
     pub(crate) fn retained(&mut self, start: u64) {
         self.start = start;
-        let lost = self.open().find(|(at, _)| **at < start);
+        let is_lost = |at: u64, waiting: &Waiting| at < start && !self.removed.contains(&waiting.real.0);
+        let lost = self.open().find(|(at, waiting)| is_lost(**at, waiting));
         assert!(
             lost.is_none() || self.is_torn,
             "retention took message {:?}, which waits for its time",

@@ -77,7 +77,7 @@ impl World {
             Label::Send(numbers, _) => attempts[numbers[0] as usize].topic == REMOVABLE,
             Label::Pull(ask, _) => ask.place.0 == REMOVABLE,
             // Transactions are for the other topics.
-            Label::GiveBack(_) | Label::Recall(_) | Label::Half(_) | Label::End(..) => false,
+            Label::GiveBack(_) | Label::Recall(_) | Label::Half(_) | Label::End(..) | Label::Keep(_) => false,
         };
         let users: Vec<u64> =
             self.tasks.pending().filter(|(_, task)| uses(&task.label)).map(|(id, _)| id).collect();
