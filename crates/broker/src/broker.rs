@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use protocol::body::SetMessageRequestModeRequestBody;
 use protocol::ids::UniqueIds;
-use protocol::names::{ByteStr, Group, TopicName};
+use protocol::names::{ByteStr, Group, LogOffset, TopicName};
 use stdx::{Clock, Rng, Watermark};
 use store::{Arrival, Store};
 
@@ -97,7 +97,7 @@ impl Broker {
         store.set_light(puts_light(&config));
         let identity = &config.identity;
         let host = identity.advertised.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
-        Ok(Arc::new(Broker {
+        let broker = Arc::new(Broker {
             topics: Topics::open(&store, &config, now),
             groups: Groups::open(&store, now),
             forbidden: Forbidden::open(&store),
@@ -126,7 +126,17 @@ impl Broker {
             config: ArcSwap::from_pointee(config),
             store,
             clock,
-        }))
+        });
+        let owing = Arc::downgrade(&broker);
+        broker.store.keep_owed(move || match owing.upgrade() {
+            // What is not dispatched yet may be owed, too.
+            Some(broker) => {
+                let dispatched = LogOffset(broker.store.watermarks().dispatched.get());
+                broker.delay.owed_from(&broker.store).map_or(dispatched, |owed| owed.min(dispatched))
+            }
+            None => LogOffset(u64::MAX),
+        });
+        Ok(broker)
     }
 
     /// The settings as they are now. Read once in an operation, and not kept while it waits.

@@ -67,14 +67,9 @@ struct Seen {
 impl Delay {
     /// Takes up where the facts say.
     pub(crate) fn open(levels: Levels, store: &Store) -> Delay {
-        let position = |lane: usize| {
-            let fact = store.fact(facts::DELAY, &facts::queue_key(QueueId(lane as u32)));
-            let bytes = fact.and_then(|value| <[u8; 8]>::try_from(value.as_ref()).ok());
-            QueueOffset(bytes.map_or(0, u64::from_be_bytes))
-        };
         // A table that became shorter leaves queues behind, with messages in them.
         let used = store.queues_of(SCHEDULE_TOPIC).iter().map(|queue| queue.key().queue.0 as usize + 1).max();
-        let lanes = Lanes::new((0..levels.count().max(used.unwrap_or(0))).map(position));
+        let lanes = Lanes::new((0..levels.count().max(used.unwrap_or(0))).map(|lane| saved(store, lane)));
         let unsaved = vec![None; lanes.len()];
         Delay { levels, state: Mutex::new(State { lanes, unsaved }), alarm: Watermark::default() }
     }
@@ -99,6 +94,17 @@ impl Delay {
     pub(crate) fn positions(&self) -> Vec<QueueOffset> {
         let state = self.state.lock();
         (0..state.lanes.len()).map(|lane| state.lanes.next(lane)).collect()
+    }
+
+    /// From where in the log on delayed messages are still owed: what was delivered counts once that is part of the log.
+    pub(crate) fn owed_from(&self, store: &Store) -> Option<LogOffset> {
+        let lanes = self.state.lock().lanes.len();
+        let first = |lane: usize| {
+            let queue = store.find_queue(&TopicName::stored(SCHEDULE_TOPIC), QueueId(lane as u32))?;
+            let entries = store.entries(&queue, saved(store, lane).max(queue.first()), TOGETHER);
+            entries.iter().find(|entry| !entry.is_hole()).map(|entry| entry.log)
+        };
+        (0..lanes).filter_map(first).min()
     }
 
     /// Delivers what is due; says when to look again.
@@ -132,7 +138,7 @@ impl Delay {
             return Ok(());
         };
         let position = self.state.lock().lanes.next(lane);
-        // What retention took is gone; it was there for at least the reserved time, far longer than any level.
+        // What is gone was taken to make room on a full disk, by an operator's leave; age alone takes nothing that is owed.
         let from = position.max(queue.first());
         let Seen { due, next, head } = self.look(lane, &queue, from, store, topics, now)?;
         let end = deliver(&due, store)?;
@@ -215,6 +221,13 @@ impl Delay {
             Err(error) => tracing::warn!(%error, "the progress of delayed messages could not be saved yet"),
         }
     }
+}
+
+/// How far a lane has come, as the log says it.
+fn saved(store: &Store, lane: usize) -> QueueOffset {
+    let fact = store.fact(facts::DELAY, &facts::queue_key(QueueId(lane as u32)));
+    let bytes = fact.and_then(|value| <[u8; 8]>::try_from(value.as_ref()).ok());
+    QueueOffset(bytes.map_or(0, u64::from_be_bytes))
 }
 
 /// Why nothing was delivered this time.

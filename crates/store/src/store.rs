@@ -77,6 +77,8 @@ pub struct Store {
     readers: Readers,
     upkeep: Mutex<Upkeep>,
     unread_floor: AtomicU64,
+    /// Says from where on messages are still owed to somebody.
+    owed: Mutex<Option<Owed>>,
     /// Messages go to the light queues that they list.
     is_light: AtomicBool,
     metrics: Metrics,
@@ -84,6 +86,9 @@ pub struct Store {
     home: Mutex<StageHome>,
     _lock: Box<dyn DirLock>,
 }
+
+/// Says from where in the log on messages are still owed to somebody.
+type Owed = Arc<dyn Fn() -> LogOffset + Send + Sync>;
 
 /// Where the last facts record ends.
 #[derive(Default)]

@@ -74,6 +74,35 @@ fn a_full_disk_postpones_and_skips_nothing() {
 }
 
 #[test]
+fn what_waited_through_an_outage_outlives_its_segment() {
+    let world = World::with(|_, store| {
+        store.segment_size = 8 << 20;
+        store.retention.reserved = Duration::from_secs(3600);
+    });
+    world.put("orders", 0, &[("DELAY", "18")], "late");
+    let place = world.store.watermarks().written.get();
+    let filler = "x".repeat(64 << 10);
+    (0..200).for_each(|_| _ = world.put("filler", 0, &[], &filler));
+    world.broker.dispatch_step(world.now());
+    world.store.checkpoint_step(true);
+    // Nobody was there when it was due, and its segment is older than it needs to be.
+    world.clock_forward(Duration::from_secs(100 * 3600));
+    let world = world.kill();
+    world.store.checkpoint_step(true);
+    assert!(!world.store.retain_on_demand(), "somebody is owed a message in it");
+    world.steps();
+    world.store.flush_step();
+    world.pass(Duration::from_secs(1));
+    world.store.checkpoint_step(true);
+    assert!(world.store.retain_on_demand(), "it was delivered");
+    assert!(world.store.watermarks().start.get() > place);
+    assert_eq!(world.bodies("orders", 0), ["late"]);
+    let world = world.kill();
+    world.steps();
+    assert_eq!(world.bodies("orders", 0), ["late"], "once");
+}
+
+#[test]
 fn a_shorter_table_of_levels_leaves_nothing_behind() {
     let mut world = World::new();
     world.put("orders", 0, &[("DELAY", "4")], "half a minute");

@@ -90,6 +90,7 @@ impl Store {
             readers: Readers::default(),
             upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0, end)),
             unread_floor: AtomicU64::new(0),
+            owed: Mutex::default(),
             is_light: AtomicBool::new(true),
             metrics: Metrics::default(),
             opened,

@@ -166,6 +166,17 @@ impl Store {
         self.unread_floor.store(floor.0, Ordering::Release);
     }
 
+    /// Has `owed` asked before a segment goes because of its age: it stays while messages in it are owed, those that wait for
+    /// a delay level among them. Whoever asks for it last counts. It is asked without a lock that it could want.
+    pub fn keep_owed(&self, owed: impl Fn() -> LogOffset + Send + Sync + 'static) {
+        *self.owed.lock() = Some(Arc::new(owed));
+    }
+
+    fn is_owed(&self, end: u64) -> bool {
+        let owed = self.owed.lock().clone();
+        owed.is_some_and(|owed| owed().0 < end)
+    }
+
     /// Looks at the disk; refuses or takes appends again, and removes at most one segment. Returns true when it did.
     pub fn retain_step(&self) -> bool {
         self.retain(&self.config.retention)
@@ -189,6 +200,7 @@ impl Store {
         match retention::decide(rules, now, space.used_ratio(), oldest, floor) {
             Decision::Keep | Decision::Unread => false,
             Decision::Expired | Decision::MakeRoom if oldest.end > upkeep.saved => false,
+            Decision::Expired if self.is_owed(oldest.end) => false,
             Decision::Expired | Decision::MakeRoom => {
                 self.carry_timers(oldest.end)
                     && self.latest_are_behind(&mut upkeep, oldest.end)
