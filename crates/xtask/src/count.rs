@@ -75,13 +75,21 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if accepts { figures.write(&folder) } else { figures.compare(&Figures::read(&folder)?) }
 }
 
+/// What the figures depend on besides our own code. The C library copies and compares in ways that depend on the processor.
 fn made_with() -> Result<String> {
     let tools = [("rustc", "--version"), ("getconf", "GNU_LIBC_VERSION"), ("valgrind", "--version")];
     let names: Vec<String> = tools
         .iter()
         .map(|(program, flag)| Ok(shell::output(shell::command(program, &[flag]))?.trim().to_owned()))
         .collect::<Result<_>>()?;
-    Ok(format!("{}, {}", names.join(", "), std::env::consts::ARCH))
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let has = |wanted: &&str| flags.split_whitespace().any(|flag| flag == *wanted);
+    let ways: Vec<&str> = ["sse4_2", "avx2", "bmi2", "erms", "fsrm", "avx512f", "pclmulqdq", "vpclmulqdq"]
+        .into_iter()
+        .filter(|flag| has(flag))
+        .collect();
+    Ok(format!("{}, {} with {}", names.join(", "), std::env::consts::ARCH, ways.join(" ")))
 }
 
 fn count() -> Result<Vec<Found>> {

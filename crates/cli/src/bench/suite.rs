@@ -84,7 +84,7 @@ pub(crate) struct SuiteArgs {
     /// Lists the steps with what they do, and runs none.
     #[arg(long)]
     list: bool,
-    /// Directory of the report; it is made [default: ./kiruna-bench-<UTC date and time>]
+    /// Directory of the report; it is made [default: ./kiruna-bench-DATE, of now in UTC]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Form of the summary; json prints all figures, as in suite.json.
