@@ -362,13 +362,16 @@ impl Members {
         self.agreements.get(topic)?.dispute(own)
     }
 
-    /// Returns the topics of which not all members want the same.
+    /// Returns the topics of which not all members want the same, and who wants what, by the names of the clients.
     pub(crate) fn disputes(&self) -> impl Iterator<Item = Disputed<'_>> {
         let shares = self.manner.model == MessageModel::Clustering;
         let disputed = self.agreements.iter().filter(move |(_, agreement)| shares && agreement.is_disputed());
         disputed.map(|(topic, agreement)| {
             let who = |wanted: &dyn Fn(&Member) -> bool| -> Vec<&Session> {
-                self.sessions.values().filter(|member| wanted(member)).map(|member| &member.session).collect()
+                let members = self.sessions.values().filter(|member| wanted(member));
+                let mut sessions: Vec<&Session> = members.map(|member| &member.session).collect();
+                sessions.sort_by(|one, other| one.client.cmp(&other.client));
+                sessions
             };
             let wants = |other: &Arc<Subscription>, member: &Member| {
                 member.words.get(topic).is_some_and(|word| word.subscription.same(other))
