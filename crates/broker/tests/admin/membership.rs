@@ -184,6 +184,19 @@ pub(crate) async fn give_back(peer: &Peer, message: &str, group: &str, delay_lev
     peer.call(&request, Bytes::new()).await.expect("it is stored");
 }
 
+/// Has the broker join a name server that only looks like one.
+fn join_one<S: Send + Sync + 'static>(site: &Site, router: Router<S>, state: Arc<S>) -> (Server, Membership) {
+    let sockets = ServerConfig { workers: 1, ..ServerConfig::default() };
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let server =
+        Server::bind(any, sockets, router, state, site.clock.clone(), Arc::new(|_| {})).expect("a free port");
+    let here: SocketAddr = site.address().parse().expect("an address");
+    let name_servers = vec![server.local_addr().to_string()];
+    let membership =
+        Membership::join(site.broker.clone(), name_servers, here, site.clock.clone()).expect("it starts");
+    (server, membership)
+}
+
 /// Takes the first registration and sits on the later ones.
 async fn register_once(
     heard: Arc<AtomicU32>,
@@ -203,15 +216,7 @@ async fn a_name_server_that_hangs_delays_a_new_topic_a_moment_and_no_other() {
     let peer = site.client("p").await;
     peer.send("old", 0, &[], "makes it").await;
     let heard = Arc::new(AtomicU32::new(0));
-    let sockets = ServerConfig { workers: 1, ..ServerConfig::default() };
-    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let router = Router::new().on(register_once);
-    let server = Server::bind(any, sockets, router, heard.clone(), site.clock.clone(), Arc::new(|_| {}))
-        .expect("a free port");
-    let here: SocketAddr = site.address().parse().expect("an address");
-    let name_servers = vec![server.local_addr().to_string()];
-    let membership =
-        Membership::join(site.broker.clone(), name_servers, here, site.clock.clone()).expect("it starts");
+    let (server, membership) = join_one(&site, Router::new().on(register_once), heard.clone());
 
     let begun = Instant::now();
     peer.send("new", 0, &[], "makes it").await;
@@ -249,15 +254,7 @@ async fn of_many_topics_those_that_changed_are_told() {
     let list = CreateTopicListRequestBody { topic_config_list: many.collect() };
     peer.call(&UpdateAndCreateTopicList, json::to_vec(&list)).await.expect("they are made");
     let heard = Arc::<Mutex<Vec<Vec<String>>>>::default();
-    let sockets = ServerConfig { workers: 1, ..ServerConfig::default() };
-    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let router = Router::new().on(note_names);
-    let server = Server::bind(any, sockets, router, heard.clone(), site.clock.clone(), Arc::new(|_| {}))
-        .expect("a free port");
-    let here: SocketAddr = site.address().parse().expect("an address");
-    let name_servers = vec![server.local_addr().to_string()];
-    let membership =
-        Membership::join(site.broker.clone(), name_servers, here, site.clock.clone()).expect("it starts");
+    let (server, membership) = join_one(&site, Router::new().on(note_names), heard.clone());
     let told = || std::mem::take(&mut *heard.lock());
     assert!(told()[0].len() > 1100, "all of them at first");
 
