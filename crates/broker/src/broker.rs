@@ -128,14 +128,9 @@ impl Broker {
             clock,
         });
         let owing = Arc::downgrade(&broker);
-        broker.store.keep_owed(move || match owing.upgrade() {
-            // What is not dispatched yet may be owed, too.
-            Some(broker) => {
-                let dispatched = LogOffset(broker.store.watermarks().dispatched.get());
-                broker.delay.owed_from(&broker.store).map_or(dispatched, |owed| owed.min(dispatched))
-            }
-            None => LogOffset(u64::MAX),
-        });
+        broker
+            .store
+            .keep_owed(move || owing.upgrade().map_or(LogOffset(u64::MAX), |broker| broker.owed_from()));
         Ok(broker)
     }
 

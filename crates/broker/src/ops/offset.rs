@@ -3,7 +3,7 @@
 //! Invariant: a group is never told a start that lies behind a message it could still have seen first.
 
 use protocol::body::{ConsumeFromWhere, ConsumeType};
-use protocol::names::{Group, LogOffset, QueueId, QueueOffset, SCHEDULE_TOPIC, TopicName};
+use protocol::names::{Group, LogOffset, QueueId, QueueOffset, TopicName};
 use stdx::Timestamp;
 use store::{Boundary, QueueRef};
 
@@ -182,19 +182,22 @@ impl Broker {
     /// Returns where the first message lies that some group has not read, or that waits for its time. Topics that no
     /// group reads count as read.
     pub fn unread_from(&self) -> LogOffset {
-        let mut floor = self.store.watermarks().dispatched.get();
+        let mut floor = self.owed_from();
         let mut unread = |topic: &str, queue, offset| {
             let found = self.store.find_queue(topic, queue);
             let entry = found.and_then(|queue| self.store.entries(&queue, offset, 1).first().copied());
             if let Some(entry) = entry.filter(|entry| !entry.is_hole()) {
-                floor = floor.min(entry.log.0);
+                floor = floor.min(entry.log);
             }
         };
         self.offsets.each(|topic, queue, offset| unread(topic, queue, offset));
-        for (queue, offset) in (0..).zip(self.delay.positions()) {
-            unread(SCHEDULE_TOPIC, QueueId(queue), offset);
-        }
-        LogOffset(floor)
+        floor
+    }
+
+    /// From where in the log on the broker itself owes messages: delayed ones, and what is not dispatched yet may be one.
+    pub(crate) fn owed_from(&self) -> LogOffset {
+        let dispatched = LogOffset(self.store.watermarks().dispatched.get());
+        self.delay.owed_from(&self.store).map_or(dispatched, |owed| owed.min(dispatched))
     }
 
     fn is_member(&self, group: &Group, connection: ConnectionId) -> bool {
