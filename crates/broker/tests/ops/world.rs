@@ -82,6 +82,10 @@ impl World {
     pub(crate) fn with(change: impl FnOnce(&mut BrokerConfig, &mut StoreConfig)) -> World {
         let dir = TempDir::new().expect("a temporary directory");
         let mut store_config = StoreConfig::new(dir.path().join("data"));
+        // How full the disk of whoever tests is says nothing.
+        let retention = &mut store_config.retention;
+        (retention.clean_ratio, retention.force_ratio) = (2.0, 2.0);
+        (retention.refuse_ratio, retention.resume_ratio) = (2.0, 2.0);
         store_config.stage_dir = Some(dir.path().join("stages"));
         store_config.segment_size = 16 << 20;
         let mut config = BrokerConfig::default();
