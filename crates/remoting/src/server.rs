@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A listening port with its workers. Each worker is one thread with one runtime; accepted connections are dealt to them
-//! in turn and never move. Roles start it with their router and stop it with a time to drain.
+//! A listening port with its workers. Each worker is one thread with one runtime; an accepted connection is dealt to the one
+//! that has the fewest and never moves. Roles start it with their router and stop it with a time to drain.
 //! Invariant: every connection is in the table from its accept to the end of its task.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -93,11 +93,34 @@ impl Default for ServerConfig {
 pub struct Server {
     local: SocketAddr,
     house: Arc<House>,
-    workers: Vec<mpsc::Sender<Dealt>>,
+    workers: Vec<Worker>,
     threads: Threads,
 }
 
-type Dealt = (std::net::TcpStream, SocketAddr);
+/// Where connections are dealt to.
+#[derive(Clone)]
+struct Worker {
+    dealt: mpsc::Sender<Dealt>,
+    open: Arc<AtomicUsize>,
+}
+
+/// A connection of a worker, counted for as long as it is there.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn at(worker: &Worker) -> Seat {
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        Seat(worker.open.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Dealt = (std::net::TcpStream, SocketAddr, Seat);
 type OnClose = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What all workers share.
@@ -176,7 +199,7 @@ impl Server {
         let mut dealt = Vec::new();
         for _ in 0..self.house.config.workers.max(1) {
             let (sender, receiver) = mpsc::channel(DEALT_AHEAD);
-            self.workers.push(sender);
+            self.workers.push(Worker { dealt: sender, open: Arc::default() });
             dealt.push(receiver);
         }
         let mut listener = Some(listener);
@@ -211,24 +234,24 @@ impl Drop for Server {
 /// One worker's thread: serves what it is dealt. One of them also accepts.
 async fn work(
     house: Arc<House>,
-    accept: Option<(std::net::TcpListener, Vec<mpsc::Sender<Dealt>>)>,
+    accept: Option<(std::net::TcpListener, Vec<Worker>)>,
     mut dealt: mpsc::Receiver<Dealt>,
 ) {
     if let Some((listener, workers)) = accept {
         tokio::spawn(accept_all(house.clone(), listener, workers));
     }
-    while let Some((socket, peer)) = dealt.recv().await {
-        match TcpStream::from_std(socket).and_then(|stream| house.admit(stream, peer)) {
+    while let Some((socket, peer, seat)) = dealt.recv().await {
+        match TcpStream::from_std(socket).and_then(|stream| house.admit(stream, peer, seat)) {
             Ok(link) => drop(tokio::spawn(link.run())),
             Err(error) => tracing::debug!(%peer, %error, "connection lost before it was served"),
         }
     }
 }
 
-/// Deals accepted connections to the workers in turn until the server closes.
-async fn accept_all(house: Arc<House>, listener: std::net::TcpListener, workers: Vec<mpsc::Sender<Dealt>>) {
+/// Deals accepted connections to the workers until the server closes. Each goes to the one that has the fewest: in turn, a
+/// client that opens a connection to ask for the route before each other one would have them all on one worker.
+async fn accept_all(house: Arc<House>, listener: std::net::TcpListener, workers: Vec<Worker>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
-    let mut turns = workers.iter().cycle();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -239,9 +262,9 @@ async fn accept_all(house: Arc<House>, listener: std::net::TcpListener, workers:
             Ok(_) => continue,
             Err(error) => Err(error),
         };
-        match (dealt, turns.next()) {
-            (Ok(dealt), Some(worker)) => {
-                if worker.send(dealt).await.is_err() {
+        match (dealt, workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed))) {
+            (Ok((socket, peer)), Some(worker)) => {
+                if worker.dealt.send((socket, peer, Seat::at(worker))).await.is_err() {
                     return;
                 }
             }
@@ -274,7 +297,7 @@ impl House {
     }
 
     /// Makes the task of an accepted connection and enters it into the table.
-    fn admit(self: &Arc<House>, stream: TcpStream, peer: SocketAddr) -> io::Result<Link> {
+    fn admit(self: &Arc<House>, stream: TcpStream, peer: SocketAddr, seat: Seat) -> io::Result<Link> {
         net::tune(&stream)?;
         let config = &self.config;
         let connection = Connection::new(Ends {
@@ -298,7 +321,11 @@ impl House {
         let share = Allowance { bytes: config.bytes_per_connection, slots: config.waiting_per_connection };
         let gate = Gate::new(self.budget.clone(), share, config.request_deadline);
         let house = self.clone();
-        let on_end = Box::new(move |id| house.forget(id));
+        let on_end = Box::new(move |id| {
+            // It goes with the connection.
+            let Seat(_) = &seat;
+            house.forget(id);
+        });
         Ok(Link::new(stream, connection, self.routes.clone(), limits, gate, on_end))
     }
 

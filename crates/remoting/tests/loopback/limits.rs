@@ -149,6 +149,26 @@ async fn bytes_without_a_frame_do_not_keep_a_connection() {
 }
 
 #[tokio::test]
+async fn connections_go_where_the_fewest_are() {
+    let site = Site::open(config());
+    let (mut kept, mut at) = (Vec::new(), std::collections::BTreeMap::new());
+    for turn in 1..=4 {
+        // Somebody asks one thing and goes, as clients do that look for a route.
+        let mut asks = site.raw().await;
+        asks.send(&encode(1, false, &Echo(1), b"")).await;
+        assert!(asks.next().await.is_some());
+        drop(asks);
+        site.hall.closed.reaches(turn).await;
+        let mut stays = site.raw().await;
+        stays.send(&encode(1, false, &Where(1), b"")).await;
+        let answer = stays.next().await.expect("an answer");
+        *at.entry(answer.body).or_insert(0) += 1;
+        kept.push(stays);
+    }
+    assert_eq!(at.into_values().collect::<Vec<_>>(), [2, 2]);
+}
+
+#[tokio::test]
 async fn connections_are_limited() {
     let site = Site::open(ServerConfig { max_connections: 2, ..config() });
     let (mut one, mut two) = (site.raw().await, site.raw().await);

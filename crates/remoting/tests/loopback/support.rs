@@ -74,6 +74,8 @@ requests! {
     Gather = 1008
     /// The same, of a class of its own.
     Aside = 1009
+    /// Answers with the name of the thread that it is worked on by.
+    Where = 1010
     /// Answered by nobody.
     Unknown = 1999
     /// Its code has more than 16 bits.
@@ -129,6 +131,11 @@ type Answer = Result<Reply<Number>, Refusal>;
 async fn echo(hall: Arc<Hall>, _: Ctx, request: Echo, body: Bytes) -> Answer {
     hall.echoed.add();
     Ok(Reply::ok(Number(request.0)).with_body(body))
+}
+
+async fn place(_: Arc<Hall>, _: Ctx, request: Where, _: Bytes) -> Answer {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    Ok(Reply::ok(Number(request.0)).with_body(Bytes::from(name)))
 }
 
 async fn stay(hall: Arc<Hall>, number: u32) -> Answer {
@@ -214,6 +221,7 @@ pub(crate) fn router() -> Router<Hall> {
         .on_together(aside)
         .class(Class::Client)
         .on(echo)
+        .on(place)
         .on(ask_back)
         .on(notify_back)
         .on(refuse)
