@@ -302,6 +302,11 @@ impl Traffic {
         self.calls.fetch_add(requests as u64, Relaxed);
     }
 
+    /// How many messages went through so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.messages.load(Relaxed)
+    }
+
     /// How many messages went through in the last while.
     pub(crate) fn messages(&self, span: Span, now: Timestamp) -> Rate {
         self.history.lock().rate(span, self.sample(now), |sample| sample.messages)

@@ -208,6 +208,27 @@ impl Topics {
         Ok(found)
     }
 
+    /// Has the processor fetch what sends to these places will work on. With many topics nothing of it is in its caches, and
+    /// message after message would wait for one piece after the other; so it fetches for many messages at once. What
+    /// depends on a piece is looked at when that has been asked for on behalf of all.
+    pub(crate) fn bring_near<'a>(&self, places: impl Iterator<Item = (&'a TopicName, QueueId)>) {
+        const TOGETHER: usize = 64;
+        let table = self.table.read();
+        let (mut topics, mut count) = ([None; TOGETHER], 0);
+        for ((name, queue), topic) in places.zip(&mut topics) {
+            *topic = table.get(name.as_str()).map(|found| (found, queue.0 as usize));
+            count += 1;
+        }
+        let topics = topics[..count].iter().flatten();
+        let near = |(topic, _): &(&Arc<Topic>, usize)| topic.config.perm as usize ^ Arc::strong_count(topic);
+        std::hint::black_box(topics.clone().map(near).fold(0, |all, one| all ^ one));
+        for (topic, queue) in topics {
+            let puts = topic.traffic.get().map(|traffic| traffic.puts.count());
+            std::hint::black_box(puts);
+            topic.handles.get(*queue).and_then(OnceLock::get).inspect(|queue| queue.bring_near());
+        }
+    }
+
     /// Returns the topic to read from.
     pub(crate) fn for_read(&self, name: &TopicName) -> Result<Arc<Topic>, TopicRefused> {
         let topic = self.get(name).ok_or_else(|| TopicRefused::Missing { topic: name.clone() })?;

@@ -10,6 +10,7 @@
 //! after the last record of a segment there is room for a filler.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::iter;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use stdx::Timestamp;
 
 use crate::disk::TapeWriter;
 use crate::error::AppendError;
+use crate::hints::{Hint, Hints, Said};
 use crate::log::Log;
 use crate::queue::QueueRef;
 use crate::stage::Stage;
@@ -75,6 +77,8 @@ pub(crate) struct Encoded {
     ends: Vec<(usize, QueueOffset)>,
     /// The offsets that are still to be written into them.
     numbers: Numbers,
+    /// What the plain ones among them say.
+    said: Vec<Said>,
 }
 
 /// A buffer larger than this is given back after use.
@@ -93,6 +97,7 @@ pub(crate) fn with_buffer<T>(with: impl FnOnce(&mut Encoded) -> T) -> T {
         encoded.clear();
         encoded.bytes.shrink_to(KEEP);
         encoded.ends.shrink_to(KEEP / 64);
+        encoded.said.shrink_to(KEEP / 64);
         out
     })
 }
@@ -105,6 +110,18 @@ impl Encoded {
         Ok(())
     }
 
+    /// Adds a message that goes where `queue` is, of which dispatch may be told.
+    pub(crate) fn push_plain(
+        &mut self,
+        message: &record::Message<'_>,
+        queue: &QueueRef,
+    ) -> Result<(), AppendError> {
+        let said = Said::of(message, queue, self.ends.len());
+        self.push(message)?;
+        self.said.extend(said);
+        Ok(())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -113,6 +130,7 @@ impl Encoded {
         self.bytes.clear();
         self.ends.clear();
         self.numbers.clear();
+        self.said.clear();
     }
 
     fn complete(&mut self, index: usize, log: LogOffset, queue: QueueOffset, now: Timestamp) {
@@ -143,6 +161,7 @@ pub(crate) enum Outcome {
 
 pub(crate) struct Sequencer {
     head: Mutex<Head>,
+    hints: Hints,
 }
 
 struct Head {
@@ -163,7 +182,13 @@ impl Sequencer {
         last_stored: Timestamp,
     ) -> Sequencer {
         assert_eq!(stage.base(), next, "the first stage begins at the end of the log");
-        Sequencer { head: Mutex::new(Head { stage, writer, next, segment_end, last_stored }) }
+        let head = Head { stage, writer, next, segment_end, last_stored };
+        Sequencer { head: Mutex::new(head), hints: Hints::default() }
+    }
+
+    /// Moves what is known of plain messages to `empty`: of all that was written before, and is not told yet.
+    pub(crate) fn take_hints(&self, empty: &mut VecDeque<Hint>) {
+        self.hints.take(empty);
     }
 
     /// Reserves, completes, copies and publishes. `under_lock` runs before anyone else can append.
@@ -189,6 +214,7 @@ impl Sequencer {
         head.writer.write(&encoded.bytes);
         head.writer.publish();
         head.next = appended.end.0;
+        self.hints.push(&appended, &encoded.ends, &mut encoded.said);
         under_lock(&appended);
         drop(head);
         let places = encoded.ends.iter().zip(&encoded.ends[1..]);

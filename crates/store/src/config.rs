@@ -97,7 +97,7 @@ impl StoreConfig {
             flush_interval: Duration::from_millis(500),
             max_message: caps::MAX_MESSAGE,
             readers: 2,
-            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes: 512 << 20,
             checkpoint_interval: Duration::from_secs(10),
             arena: ArenaShape::default(),
             queue_limit: 4_000_000,

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads the log behind the gate and applies it to the views. Driven by the broker's dispatch loop, which then
-//! tells waiting consumers. Nothing else makes a message visible.
+//! Applies the log behind the gate to the views. Driven by the broker's dispatch loop, which then tells waiting consumers.
+//! Nothing else makes a message visible. Of plain messages it is told by who appended them ([`crate::hints`]); all others
+//! it reads.
 //! Invariants: every record is applied once, in log order, and never past the gate; its place, (by the views) its queue
 //! offset and, when it comes from a file, its checksum are checked again. In a stage it is as this process put it
 //! there.
 
+use std::collections::VecDeque;
 use std::io;
 
 use parking_lot::Mutex;
 use protocol::names::LogOffset;
 use protocol::record::{self, Record, Scan};
 
+use crate::append::Sequencer;
+use crate::hints::Hint;
 use crate::log::{Log, Part};
 use crate::views::{Arrival, ViewError, Views};
 use crate::watermarks::Watermarks;
@@ -29,31 +33,51 @@ pub(crate) enum Stuck {
 
 #[derive(Default)]
 pub(crate) struct Dispatch {
-    running: Mutex<()>,
+    /// Held while a step runs: what it knows of records that it has not reached.
+    hints: Mutex<VecDeque<Hint>>,
+}
+
+/// What a step works on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) marks: &'a Watermarks,
+    pub(crate) views: &'a Views,
+    pub(crate) sequencer: &'a Sequencer,
 }
 
 impl Dispatch {
     /// Applies up to `max` records; returns how many, and why it stopped if that was not for want of records.
     pub(crate) fn step(
         &self,
-        log: &Log,
-        marks: &Watermarks,
-        views: &Views,
+        ways: Ways<'_>,
         max: usize,
         arrivals: &mut Vec<Arrival>,
     ) -> (usize, Option<Stuck>) {
-        let _running = self.running.lock();
+        let mut hints = self.hints.lock();
+        let Ways { log, marks, views, sequencer } = ways;
         let gate = marks.gate.get();
         let mut run = Run { views, at: marks.dispatched.get(), left: max, is_from_file: false, arrivals };
         let mut most = CHUNK;
         let mut stuck = None;
         while run.at < gate && run.left > 0 && stuck.is_none() {
+            if hints.is_empty() {
+                sequencer.take_hints(&mut hints);
+            }
+            debug_assert!(hints.front().is_none_or(|hint| hint.at.0 >= run.at), "a hint came late");
             let before = run.at;
-            stuck = match log.some(run.at, gate, most) {
-                // What is cut off at the end of a read comes whole with the next one.
-                Ok(part) => run.apply_all(&part, part.bytes.len() == most && most < record::MAX_LEN).err(),
-                Err(e) => Some(Stuck::Broken(e.to_string())),
-            };
+            stuck = run.apply_hints(&mut hints, gate).err();
+            if stuck.is_none() && run.at == before {
+                // Up to the next record of which there is a hint.
+                let end = hints.front().map_or(gate, |hint| hint.at.0.min(gate));
+                stuck = match log.some(run.at, end, most) {
+                    // What is cut off at the end of a read comes whole with the next one.
+                    Ok(part) => {
+                        run.apply_all(&part, part.bytes.len() == most && most < record::MAX_LEN).err()
+                    }
+                    Err(e) => Some(Stuck::Broken(e.to_string())),
+                };
+            }
             most = if run.at == before { most * 4 } else { CHUNK };
             marks.advance_dispatched(run.at);
         }
@@ -73,6 +97,23 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Applies the hints of the records that come next, as far as they follow each other.
+    fn apply_hints(&mut self, hints: &mut VecDeque<Hint>, gate: u64) -> Result<(), Stuck> {
+        let end = |at: u64, hint: &Hint| Some(hint.end().0).filter(|&end| hint.at.0 == at && end <= gate);
+        let mut upto = self.at;
+        let count =
+            hints.iter().take(self.left).map_while(|hint| end(upto, hint).inspect(|&end| upto = end)).count();
+        if count == 0 {
+            return Ok(());
+        }
+        let before = self.arrivals.len();
+        let outcome = self.views.apply_hints(hints, count, self.arrivals);
+        let applied = self.arrivals.len() - before;
+        self.left -= applied;
+        self.at = if applied == count { upto } else { hints.front().map_or(self.at, |hint| hint.at.0) };
+        outcome.map_err(stuck)
+    }
+
     fn apply_all(&mut self, part: &Part, may_be_cut: bool) -> Result<(), Stuck> {
         self.is_from_file = part.is_from_file;
         let mut rest = &part.bytes[..];
@@ -100,16 +141,20 @@ impl Run<'_> {
     fn apply(&mut self, record: &Record<'_>) -> Result<(), Stuck> {
         let checked = if self.is_from_file { check(record, self.at) } else { check_place(record, self.at) };
         checked.map_err(Stuck::Broken)?;
-        self.views.apply(record, LogOffset(self.at), Some(self.arrivals)).map_err(|e| match e {
-            ViewError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Stuck::Full(source.to_string())
-            }
-            e => Stuck::Broken(e.to_string()),
-        })
+        self.views.apply(record, LogOffset(self.at), Some(self.arrivals)).map_err(stuck)
     }
 
     fn broken(&self, what: &str) -> Stuck {
         Stuck::Broken(format!("the log at {} cannot be read: {what}", self.at))
+    }
+}
+
+fn stuck(error: ViewError) -> Stuck {
+    match error {
+        ViewError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Stuck::Full(source.to_string())
+        }
+        error => Stuck::Broken(error.to_string()),
     }
 }
 

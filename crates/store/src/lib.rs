@@ -17,6 +17,7 @@ mod facts;
 mod flush;
 pub mod halves;
 mod health;
+mod hints;
 mod keys;
 mod latest;
 mod lock;

@@ -21,7 +21,7 @@ use crate::cold::{Answer, Readers};
 use crate::config::StoreConfig;
 use crate::digest::Digests;
 use crate::disk::{DirLock, Disk};
-use crate::dispatch::{Dispatch, Stuck};
+use crate::dispatch::{Dispatch, Stuck, Ways};
 use crate::drain::Drain;
 use crate::error::{AppendError, ReadError, Settled};
 use crate::flush::Flush;
@@ -178,7 +178,7 @@ impl Store {
             for draft in drafts {
                 check_queue(draft);
                 match draft.queue.keeps_latest() {
-                    false => encoded.push(&draft.message)?,
+                    false => encoded.push_plain(&draft.message, draft.queue)?,
                     true => encoded.push(&latest::marked(draft.message))?,
                 }
             }
@@ -287,7 +287,8 @@ impl Store {
         if self.health.poisoned().is_some() {
             return 0;
         }
-        let (applied, stuck) = self.dispatch.step(&self.log, &self.marks, &self.views, max, arrivals);
+        let Store { log, marks, views, sequencer, .. } = self;
+        let (applied, stuck) = self.dispatch.step(Ways { log, marks, views, sequencer }, max, arrivals);
         match stuck {
             None => {}
             Some(Stuck::Full(why)) => self.health.set_full(Some(why)),

@@ -6,7 +6,7 @@
 //! Invariants, asserted: each record is applied exactly once, in order; queue offsets follow each other, and only a
 //! replay may find some missing; a checkpoint holds exactly the log below its point, and never more than is durable.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::arena::{Arena, ArenaShape};
 use crate::disk::Disk;
 use crate::facts::change::{self, Change};
 use crate::facts::{FACTS_TOPIC, FactChange, FactKind, Facts};
-use crate::keys::{Keys, TimeRange, hash};
+use crate::hints::Hint;
+use crate::keys::{KeyEntry, Keys, TimeRange, hash};
 use crate::latest;
 use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::{QueueLimit, Queues};
@@ -122,7 +123,12 @@ struct Applied {
     entered: (LogOffset, usize),
     /// What is replayed lies behind damage.
     is_torn: bool,
+    /// Room for the keys of a few records.
+    keys: Vec<KeyEntry>,
 }
+
+/// Queues that are brought near together.
+const NEAR: usize = 16;
 
 /// Queues that dispatch finds without the table.
 const RECENT: usize = 16;
@@ -162,7 +168,7 @@ impl Views {
             }
         }
         if marks.has_keys() {
-            self.keys.push(marks.keys(record, topic_hash, at.0));
+            self.keys.push(marks.key_entries(record, topic_hash, at.0));
         }
         let upto = LogOffset(at.0 + record.len() as u64);
         if record.topic() == FACTS_TOPIC {
@@ -175,6 +181,47 @@ impl Views {
         applied.upto = upto;
         if let Some(arrivals) = arrivals.filter(|_| !is_again) {
             arrivals.push(Arrival { next: queue.dispatched(), queue, tag_hash: entry.tag_hash });
+        }
+        Ok(())
+    }
+
+    /// Applies the first `count` hints, whose records follow each other and what was applied before, and takes those away
+    /// that it applied: one arrival for each.
+    pub(crate) fn apply_hints(
+        &self,
+        hints: &mut VecDeque<Hint>,
+        count: usize,
+        arrivals: &mut Vec<Arrival>,
+    ) -> Result<(), ViewError> {
+        let mut applied = self.applied.lock();
+        let mut keys = std::mem::take(&mut applied.keys);
+        let mut outcome = Ok(());
+        for index in 0..count {
+            if index % NEAR == 0 {
+                hints.iter().take(NEAR).for_each(|hint| hint.queue().bring_near());
+            }
+            let Some(hint) = hints.front() else { break };
+            if let Err(error) = self.apply_hint(&mut applied, hint) {
+                outcome = Err(error);
+                break;
+            }
+            keys.extend(hint.keys());
+            applied.upto = hint.end();
+            let (next, tag_hash) = (QueueOffset(hint.offset.0 + 1), hint.entry().tag_hash);
+            let queue = hints.pop_front().expect("it was just looked at").into_queue();
+            arrivals.push(Arrival { queue, next, tag_hash });
+        }
+        self.keys.push(keys.drain(..));
+        applied.keys = keys;
+        outcome
+    }
+
+    fn apply_hint(&self, applied: &mut Applied, hint: &Hint) -> Result<(), ViewError> {
+        if hint.at < applied.upto {
+            return Err(ViewError::Repeated { at: hint.at, upto: applied.upto });
+        }
+        if hint.queue().0.push(&self.arena, (hint.offset, 1), &hint.entry(), false)? {
+            applied.dirty.push(hint.queue().clone());
         }
         Ok(())
     }

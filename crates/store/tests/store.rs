@@ -5,6 +5,7 @@
 mod basics;
 mod crash;
 mod faults;
+mod hints;
 mod inner;
 mod kill;
 mod latest;

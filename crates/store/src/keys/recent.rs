@@ -13,7 +13,7 @@ use super::KeyEntry;
 pub(super) const BLOCK: usize = 4096;
 /// Blocks that are kept for new use. They are needed again at the next seal: memory that is given back and taken again
 /// costs more than the index itself.
-pub(super) const SPARE: usize = 96;
+pub(super) const SPARE: usize = 128;
 /// Words of a sieve: 16 bits for an entry.
 const WORDS: usize = BLOCK * 16 / 64;
 
@@ -78,7 +78,7 @@ impl Recent {
     /// Appends all but the oldest `from` entries to `out`.
     pub(super) fn since(&self, from: usize, out: &mut Vec<KeyEntry>) {
         let mut skip = from;
-        out.reserve(self.len() - from);
+        out.reserve_exact(self.len() - from);
         for block in self.blocks.iter().map(|block| &block.entries[..]).chain([self.open.as_slice()]) {
             let skipped = skip.min(block.len());
             out.extend_from_slice(&block[skipped..]);

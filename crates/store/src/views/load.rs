@@ -290,6 +290,7 @@ impl Loader {
             recent: Default::default(),
             entered: (LogOffset(0), 0),
             is_torn: false,
+            keys: Vec::new(),
         };
         let views = Views {
             config,

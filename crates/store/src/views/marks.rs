@@ -90,24 +90,25 @@ impl<'a> Marks<'a> {
         self.expires
     }
 
-    /// The index entries of the record at `log`, the unique key first.
-    pub(crate) fn keys(
+    /// Its keys, the unique one first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let tokens = self.keys.split(|&byte| byte == b' ').filter(|token| !token.is_empty());
+        let unique = (!self.unique.is_empty()).then_some(self.unique);
+        unique.into_iter().chain(tokens)
+    }
+
+    /// The index entries of the record at `log`.
+    pub(crate) fn key_entries(
         &self,
         record: &Record<'_>,
         topic_hash: u64,
         log: u64,
     ) -> impl Iterator<Item = KeyEntry> + use<'a> {
         let stored_at = record.stored_at().0;
-        let tokens = self.keys.split(|&byte| byte == b' ').filter(|token| !token.is_empty());
-        let unique = (!self.unique.is_empty()).then_some(self.unique);
-        unique.into_iter().chain(tokens).map(move |key| KeyEntry {
-            hash: hash::of_key(topic_hash, key),
-            log,
-            stored_at,
-        })
+        self.keys().map(move |key| KeyEntry { hash: hash::of_key(topic_hash, key), log, stored_at })
     }
 
-    /// True when [`Marks::keys`] is not empty.
+    /// True when there may be any.
     pub(crate) fn has_keys(&self) -> bool {
         !self.unique.is_empty() || !self.keys.is_empty()
     }

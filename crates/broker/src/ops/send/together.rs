@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use protocol::names::QueueId;
 use stdx::Timestamp;
 use store::{Appended, Draft};
 
@@ -20,6 +21,13 @@ struct Topics {
     found: Vec<Result<Found, SendRefused>>,
     /// The topic of each message.
     of: Vec<usize>,
+}
+
+/// Most of them are for another topic than the one before: looked at are the first.
+fn are_mixed(inputs: &[SendInput]) -> bool {
+    const LOOK: usize = 4;
+    let changes = inputs.windows(2).take(LOOK).filter(|pair| pair[0].topic != pair[1].topic);
+    inputs.len() > LOOK && changes.count() >= LOOK / 2
 }
 
 impl Broker {
@@ -71,6 +79,10 @@ impl Broker {
     }
 
     fn topics_of(&self, inputs: &[SendInput], now: Timestamp) -> Topics {
+        if are_mixed(inputs) {
+            let queue = |input: &SendInput| input.queue.unwrap_or(QueueId(0));
+            self.topics.bring_near(inputs.iter().map(|input| (&input.topic, queue(input))));
+        }
         let mut topics = Topics { found: Vec::new(), of: Vec::with_capacity(inputs.len()) };
         let mut last = None;
         for input in inputs {
