@@ -191,3 +191,30 @@ fn wrong_arguments_and_absent_servers_are_told_before_anything_is_written() {
         assert!(!out.exists(), "{flags:?}");
     }
 }
+
+#[test]
+fn a_topic_is_read_from_its_beginning_and_stays_as_it_is() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let server = Running::start(&dir.path().join("data"), &[]);
+    let bench = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiruna"));
+        command.args(["bench", args[0], "-n", server.face("namesrv="), "--queues", "1", "--topic", "All"]);
+        command.args(&args[1..]).args(["--warmup", "0", "--seconds", "1", "-c", "1", "-o", "json"]);
+        let done = command.output().expect("it runs");
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+        (report[0].clone(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (_, said) = bench(&["pull", "--all"]);
+    assert!(said.contains("has nothing to read"), "{said}");
+    for size in ["4096", "16"] {
+        let (sent, said) = bench(&["send", "--outstanding", "1", "--messages", "200", "--size", size]);
+        assert_eq!(sent["messages"], 200, "{said}");
+    }
+    let (read, said) = bench(&["pull", "--all", "--per-request", "10"]);
+    assert_eq!(read["errors"], 0, "{said}");
+    let messages = read["messages"].as_f64().expect("a number");
+    assert!(messages > 400.0, "it begins again at the end: {read}");
+    // Half of them are large and half are small; the newest are small.
+    let each = read["mb_per_second"].as_f64().expect("a number") * 1e6 / messages;
+    assert!((1_800.0..2_800.0).contains(&each), "{each} bytes a message: {read}");
+}

@@ -154,7 +154,7 @@ pub(crate) fn free_port() -> Result<u16> {
 }
 
 /// A broker also takes the port two below its own and the one above.
-fn broker_port() -> Result<u16> {
+pub(crate) fn broker_port() -> Result<u16> {
     for _ in 0..100 {
         let port = free_port()?;
         let near = [port - 2, port, port + 1].map(|port| TcpListener::bind(("127.0.0.1", port)));

@@ -10,6 +10,7 @@ mod interop;
 mod long;
 mod peers;
 mod process;
+mod rocketmq_rust;
 mod shell;
 mod tidy;
 mod timers;
@@ -24,8 +25,10 @@ usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead 
   tidy      the laws of the house: layers, purity of cores, headers, names in the documents
   interop   official RocketMQ clients against our server; `interop --list` names the suites,
             `interop NAME…` runs some of them
-  peers     figures beside Apache's, in one run, written to docs/benchmarks; [--pairs N] [--seconds N]
-            [--gigabytes N] [--idle-wait SECONDS] [--kiruna PATH] [--out DIR] [--rows base,delay,tx,sql,life]
+  peers     figures beside Apache's and rocketmq-rust's, in one run, written to docs/benchmarks; [--rows SET,…] [--merge]
+            [--pairs N] [--seconds N] [--gigabytes N] [--peers apache,rocketmq-rust|none] [--idle-wait SECONDS]
+            [--kiruna PATH] [--generator PATH] [--out DIR] [--note TEXT]; sets: base (send,open,pull,e2e,sync), core,
+            fanin, topics, cold, delay, tx, sql, life, many
   count     instructions that the server takes for a send and a pull, by callgrind, beside those that were accepted;
             [--accept]
   kill      kills a loaded server again and again and checks the ledger; [--cycles N]

@@ -1,30 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of our server beside Apache's and beside `echo`, from one run on one machine, in turn (A B E A B E), written
-//! to `docs/benchmarks/`. The machine has to be idle before each sample, or the page says that it was not. A row that
-//! fails is told and the others go on; servers and what they stored are gone at the end, however it comes.
+//! Figures of our server beside Apache's, `rocketmq-rust`'s and `echo`'s, from one run on one machine, in turn (A R K E A R K
+//! E), written to `docs/benchmarks/`. The machine has to be idle before each sample, or the page says that it was not. A row
+//! that fails is told and the others go on; servers and what they stored are gone at the end, however it comes.
 
-mod machine;
-mod report;
+mod book;
+mod life;
+pub(crate) mod machine;
+mod page;
 mod rows;
 pub(crate) mod sides;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
+use self::book::{Book, Run, Sample, Set};
+use self::life::Found;
 use self::machine::Quiet;
-use self::report::Report;
-use self::rows::{ROWS, SETS, Sample, Work};
-use self::sides::{Echo, Lab, Server, Side};
+pub(crate) use self::page::number;
+use self::rows::{BASE, Load, PER_CPU_SECOND, READER, SETS, TASKS, Task, Work};
+use self::sides::{Echo, Kind, Lab, Server, Side, placed};
 use crate::process::{Owned, Signals};
-use crate::shell;
+use crate::{rocketmq_rust, shell};
 
 /// A server that has stored more gives way to a fresh one.
-const ROOM: u64 = 8_000_000_000;
+const ROOM: u64 = 6_000_000_000;
 /// What a sample may write at most, a second.
 const PACE: u64 = 1_000_000_000;
 /// Waits for an idle machine, over the whole run.
@@ -32,8 +37,13 @@ const IDLE_IN_ALL: Duration = Duration::from_secs(600);
 /// After load, how long a server may go on with what it was left with; and how long it is watched then.
 const CALM: Duration = Duration::from_secs(10);
 const WATCHED: Duration = Duration::from_secs(10);
-/// Restarts with the long log.
-const KILLS: usize = 3;
+/// How long a server that was started may be unknown to its name server.
+const REGISTERED: Duration = Duration::from_secs(30);
+/// Load before a sample.
+const WARMUP: u64 = 2;
+/// The log that a cold reader reads: so much, and what it reads in a second at most.
+const COLD: f64 = 4.0;
+const COLD_PACE: f64 = 0.6;
 
 /// How the command was called.
 pub(super) struct Options {
@@ -43,9 +53,18 @@ pub(super) struct Options {
     gigabytes: f64,
     idle_wait: u64,
     kiruna: PathBuf,
+    generator: PathBuf,
     out: PathBuf,
-    /// The sets of rows that are measured; all, when empty.
-    sets: Vec<String>,
+    /// Sets of rows that are measured.
+    sets: Vec<&'static str>,
+    /// Who is measured beside ours.
+    peers: Vec<Side>,
+    /// Other sets of the page stay.
+    merge: bool,
+    /// What the page says of the server besides its commit.
+    note: String,
+    /// As it was called.
+    command: String,
 }
 
 impl Options {
@@ -56,75 +75,179 @@ impl Options {
             gigabytes: 10.0,
             idle_wait: 60,
             kiruna: shell::kiruna(),
+            generator: PathBuf::new(),
             out: shell::root().join("docs/benchmarks"),
-            sets: Vec::new(),
+            sets: SETS.to_vec(),
+            peers: vec![Side::Apache, Side::RocketmqRust],
+            merge: false,
+            note: String::new(),
+            command: "cargo xtask peers".to_owned(),
         };
-        let mut ready = std::env::var_os("KIRUNA_BIN").is_some();
-        for pair in args.chunks(2) {
-            let [flag, text] = pair else { bail!("{} takes a value", pair[0]) };
+        let mut rest = args.iter();
+        while let Some(flag) = rest.next() {
+            if flag == "--merge" {
+                options.merge = true;
+                continue;
+            }
+            let text = rest.next().with_context(|| format!("{flag} takes a value"))?;
             let wrong = || format!("{flag} {text}: not a number");
             match flag.as_str() {
                 "--pairs" => options.pairs = text.parse().with_context(wrong)?,
                 "--seconds" => options.seconds = text.parse().with_context(wrong)?,
                 "--gigabytes" => options.gigabytes = text.parse().with_context(wrong)?,
                 "--idle-wait" => options.idle_wait = text.parse().with_context(wrong)?,
-                "--kiruna" => (options.kiruna, ready) = (std::path::absolute(text)?, true),
+                "--kiruna" => options.kiruna = std::path::absolute(text)?,
+                "--generator" => options.generator = std::path::absolute(text)?,
                 "--out" => options.out = std::path::absolute(text)?,
-                "--rows" => options.sets = text.split(',').map(str::to_owned).collect(),
+                "--rows" => options.sets = sets(text)?,
+                "--peers" => options.peers = peers(text)?,
+                "--note" => options.note.clone_from(text),
                 _ => bail!("{flag} is not a flag of peers"),
+            }
+            // Paths of this machine tell a reader nothing.
+            if !["--kiruna", "--generator", "--out", "--idle-wait", "--note"].contains(&flag.as_str()) {
+                options.command.push_str(&format!(" {flag} {text}"));
             }
         }
         if options.pairs == 0 || options.seconds == 0 {
             bail!("--pairs and --seconds are at least 1");
         }
-        if let Some(unknown) = options.sets.iter().find(|set| !SETS.contains(&set.as_str())) {
-            bail!("--rows {unknown}: there are {}", SETS.join(", "));
-        }
-        if !ready {
-            shell::build_kiruna()?;
+        if options.generator.as_os_str().is_empty() {
+            options.generator.clone_from(&options.kiruna);
         }
         Ok(options)
     }
 
-    fn wants(&self, set: &str) -> bool {
-        self.sets.is_empty() || self.sets.iter().any(|wanted| wanted == set)
+    fn tasks(&self) -> Vec<&'static Task> {
+        TASKS.iter().filter(|task| self.sets.contains(&task.set)).collect()
     }
+
+    /// How long the log for a cold reader is.
+    fn cold(&self) -> f64 {
+        COLD.max(COLD_PACE * (self.seconds + WARMUP + 1) as f64)
+    }
+
+    /// About how long a task takes, in seconds, fresh servers apart.
+    fn estimate(&self, task: &Task) -> f64 {
+        let (pairs, peers) = (self.pairs as f64, self.peers.len() as f64);
+        let each = (self.seconds + WARMUP + 3) as f64;
+        match &task.work {
+            Work::Load(load) => {
+                let sides = 1 + usize::from(load.echo) + usize::from(load.base.is_some());
+                pairs * each * (sides as f64 + if load.peers { peers } else { 0.0 })
+            }
+            Work::Processor => pairs * 20.0 * (1.0 + peers),
+            Work::Life => (1.0 + peers) * (pairs * 9.0 + 30.0) + self.gigabytes * 20.0,
+            Work::Many => pairs.min(3.0) * 15.0 + 30.0,
+        }
+    }
+}
+
+/// The sets that a list names.
+fn sets(list: &str) -> Result<Vec<&'static str>> {
+    let mut sets = Vec::new();
+    for wanted in list.split(',') {
+        match SETS.iter().find(|set| **set == wanted) {
+            Some(set) => sets.push(*set),
+            None if wanted == "base" => sets.extend(BASE),
+            None => bail!("--rows {wanted}: there are base, {}", SETS.join(", ")),
+        }
+    }
+    Ok(sets)
+}
+
+/// The peers that a list names.
+fn peers(list: &str) -> Result<Vec<Side>> {
+    let all = [Side::Apache, Side::RocketmqRust];
+    let names = list.split(',').filter(|name| !name.is_empty() && *name != "none");
+    names
+        .map(|name| {
+            let found = all.into_iter().find(|side| side.name() == name);
+            found.with_context(|| format!("--peers {name}: there are apache, rocketmq-rust, none"))
+        })
+        .collect()
 }
 
 /// Runs the table and writes the page.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let options = Options::parse(args)?;
+    let mut options = Options::parse(args)?;
+    if std::env::var_os("KIRUNA_BIN").is_none() && !args.iter().any(|flag| flag == "--kiruna") {
+        shell::build_kiruna()?;
+    }
+    let mut unbuilt = None;
+    if options.peers.contains(&Side::RocketmqRust)
+        && let Err(error) = rocketmq_rust::programs()
+    {
+        eprintln!("rocketmq-rust is left out: {error:#}");
+        options.peers.retain(|side| *side != Side::RocketmqRust);
+        unbuilt = Some(format!("could not be built: {error:#}"));
+    }
     let signals = Signals::listen()?;
     let started = Instant::now();
     check_room(&options)?;
+    let machine = describe(&options);
     let mut bench = Bench {
-        lab: Lab { signals: &signals, kiruna: &options.kiruna },
+        lab: Lab { signals: &signals, kiruna: &options.kiruna, generator: &options.generator },
         quiet: Quiet {
             signals: &signals,
             each: Duration::from_secs(options.idle_wait),
             left: Cell::new(IDLE_IN_ALL),
         },
         options: &options,
-        report: Report::new(machine::describe(&options.kiruna), options.gigabytes),
+        sets: Vec::new(),
+        unbuilt,
+        servers: BTreeMap::new(),
+        echoes: BTreeMap::new(),
     };
-    for sync in [false, true] {
-        bench.load(sync)?;
+    bench.announce();
+    let outcome = bench.tasks(&machine);
+    let sets = std::mem::take(&mut bench.sets);
+    drop(bench);
+    eprintln!("took {:.0} minutes", started.elapsed().as_secs_f64() / 60.0);
+    let has_problems = sets.iter().any(|set| !set.problems.is_empty());
+    // What was measured before a signal came is not thrown away, where it does not take the place of a whole page.
+    if outcome.is_ok() || options.merge {
+        write(&options, sets)?;
     }
-    if options.wants("life") {
-        bench.lives()?;
-    }
-    println!("took {:.0} minutes", started.elapsed().as_secs_f64() / 60.0);
-    bench.report.write(&options)?;
-    if bench.report.has_problems() {
+    outcome?;
+    if has_problems {
         bail!("not every figure could be had; the page says which");
     }
     Ok(())
 }
 
+fn describe(options: &Options) -> Vec<(String, String)> {
+    let mut machine = machine::describe(&options.kiruna);
+    if let Some((_, commit)) = machine.iter_mut().find(|(name, _)| name == "commit")
+        && !options.note.is_empty()
+    {
+        commit.push_str(&format!(" ({})", options.note));
+    }
+    if options.peers.contains(&Side::RocketmqRust) {
+        machine.push(("rocketmq-rust".to_owned(), rocketmq_rust::VERSION.to_owned()));
+    }
+    machine
+}
+
+fn write(options: &Options, sets: Vec<Set>) -> Result<()> {
+    fs::create_dir_all(&options.out)?;
+    let path = options.out.join("peers.json");
+    let mut book = if options.merge { Book::read(&path)? } else { Book::default() };
+    book.take(sets, options.merge);
+    book.write(&path)?;
+    let page = options.out.join("peers.md");
+    fs::write(&page, page::page(&book)).with_context(|| format!("cannot write {}", page.display()))?;
+    eprintln!("written to {} and {}", page.display(), path.display());
+    Ok(())
+}
+
 fn check_room(options: &Options) -> Result<()> {
-    let load = 2 * ROOM + PACE * (options.seconds + 2);
-    let long = (options.gigabytes * 1.3e9) as u64 + 2_000_000_000;
-    let (dir, needed) = (std::env::temp_dir(), load.max(long));
+    let servers = options.peers.len() as u64 + 1;
+    let load = servers * ROOM + PACE * (options.seconds + WARMUP);
+    let wants = |set| options.sets.contains(&set);
+    let long = if wants("life") { (options.gigabytes * 1.3e9) as u64 + 2_000_000_000 } else { 0 };
+    let cold = if wants("cold") { (options.cold() * 1.2e9) as u64 + ROOM } else { 0 };
+    let (dir, needed) = (std::env::temp_dir(), load.max(long).max(cold));
     let free = machine::free(&dir)?;
     if free < needed {
         bail!(
@@ -142,232 +265,432 @@ struct Bench<'a> {
     lab: Lab<'a>,
     quiet: Quiet<'a>,
     options: &'a Options,
-    report: Report,
+    sets: Vec<Set>,
+    /// Why `rocketmq-rust` is not there.
+    unbuilt: Option<String>,
+    servers: BTreeMap<(Side, Kind), Server>,
+    echoes: BTreeMap<Kind, Echo>,
+}
+
+/// Where a sample's load goes.
+struct Place<'a> {
+    kind: Kind,
+    target: [&'a str; 2],
+    /// The server's process, where its processor time is wanted.
+    pid: Option<u32>,
+    /// The files that a cold reader finds.
+    cold: Option<PathBuf>,
 }
 
 impl Bench<'_> {
-    /// All rows of load that take servers of this kind.
-    fn load(&mut self, sync: bool) -> Result<()> {
-        let mut servers = [None, None];
-        let mut echo = None;
-        for (at, row) in ROWS.iter().enumerate() {
-            let is_load = matches!(row.work, Work::Bench { .. } | Work::Processor);
-            if !is_load || row.work.sync() != sync || !self.options.wants(row.set) {
-                continue;
+    fn announce(&self) {
+        let tasks = self.options.tasks();
+        let mut servers: Vec<(Side, Kind)> =
+            tasks.iter().flat_map(|task| task.servers(&self.options.peers)).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        let fresh = |(side, kind): &(Side, Kind)| match (side, kind) {
+            (Side::Apache, _) => 30.0,
+            (_, Kind::Cold) => 10.0 + self.options.cold() * 4.0,
+            _ => 12.0,
+        };
+        let seconds: f64 = tasks.iter().map(|task| self.options.estimate(task)).sum();
+        let seconds = seconds + servers.iter().map(fresh).sum::<f64>() * 1.3;
+        let names: Vec<&str> = self.options.peers.iter().map(|side| side.name()).collect();
+        eprintln!(
+            "{} pairs of {} s, rows {}, beside {}: about {:.0} minutes on an idle machine",
+            self.options.pairs,
+            self.options.seconds,
+            self.options.sets.join(","),
+            if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") },
+            (seconds / 60.0).ceil()
+        );
+    }
+
+    /// All that was asked for, in order.
+    fn tasks(&mut self, machine: &[(String, String)]) -> Result<()> {
+        let tasks = self.options.tasks();
+        for (at, task) in tasks.iter().enumerate() {
+            if self.sets.last().is_none_or(|set| set.name != task.set) {
+                self.sets.push(self.set(task.set, machine));
             }
-            let mut samples = Vec::new();
-            for turn in 0..self.options.pairs {
-                println!("{}: turn {} of {}", row.name, turn + 1, self.options.pairs);
-                let mut sample = Sample::default();
-                self.turn(at, &mut servers, &mut echo, &mut sample)?;
-                samples.push(sample);
+            eprintln!("[{}/{}] {}", at + 1, tasks.len(), task.name());
+            let mut did = BTreeMap::new();
+            if let Some(why) = &self.unbuilt {
+                did.insert(Side::RocketmqRust.name().to_owned(), why.clone());
             }
-            self.report.note(at, samples);
+            let samples = match &task.work {
+                Work::Load(_) | Work::Processor => self.turns(task, &mut did)?,
+                Work::Life => {
+                    let sides = self.options.peers.clone();
+                    self.figures(task, &sides, &mut did, Bench::life)?
+                }
+                Work::Many => self.figures(task, &[], &mut did, |bench, _, found| bench.many(found))?,
+            };
+            let long = format!("{} GB", self.options.gigabytes);
+            let set = self.sets.last_mut().context("the set was made")?;
+            let from = set.rows.len();
+            set.note(task, &long, samples, &did);
+            set.rows[from..].iter().for_each(|row| eprintln!("{}", page::line(row)));
+            let later = || tasks[at + 1..].iter().flat_map(|task| task.servers(&self.options.peers));
+            self.servers.retain(|key, _| later().any(|needed| needed == *key));
         }
         Ok(())
+    }
+
+    fn set(&self, name: &str, machine: &[(String, String)]) -> Set {
+        let run = Run {
+            command: self.options.command.clone(),
+            machine: machine.to_vec(),
+            pairs: self.options.pairs,
+            seconds: self.options.seconds,
+            gigabytes: self.options.gigabytes,
+        };
+        Set { name: name.to_owned(), run, ..Set::default() }
+    }
+
+    /// The samples of a task with turns: of each of its rows, a list.
+    fn turns(&mut self, task: &Task, did: &mut BTreeMap<String, String>) -> Result<Vec<Vec<Sample>>> {
+        let mut samples = vec![Vec::new(); task.rows.len()];
+        for turn in 0..self.options.pairs {
+            eprintln!(" turn {} of {}", turn + 1, self.options.pairs);
+            let mut of_turn = vec![Sample::default(); task.rows.len()];
+            match &task.work {
+                Work::Load(load) => self.turn(task, load, turn, &mut of_turn, did)?,
+                _ => self.processors(task, &mut of_turn)?,
+            }
+            samples.iter_mut().zip(of_turn).for_each(|(all, sample)| all.push(sample));
+        }
+        Ok(samples)
     }
 
     /// One sample of each side. What fails is noted and leaves a gap; only a signal ends the run.
     fn turn(
         &mut self,
-        at: usize,
-        servers: &mut [Option<Server>; 2],
-        echo: &mut Option<Echo>,
-        sample: &mut Sample,
+        task: &Task,
+        load: &Load,
+        turn: usize,
+        samples: &mut [Sample],
+        did: &mut BTreeMap<String, String>,
     ) -> Result<()> {
-        let sync = ROWS[at].work.sync();
-        for (side, server) in [Side::Apache, Side::Kiruna].into_iter().zip(servers) {
-            let who = format!("{side:?}");
-            let outcome = match ROWS[at].work {
-                Work::Processor => self.processor(server.as_mut()),
-                _ => self
-                    .ready(side, sync, server)
-                    .and_then(|namesrv| self.sample(at, &who, &["-n", &namesrv], &mut sample.busy)),
-            };
-            let figure = self.told(&format!("{}, {who}", ROWS[at].name), outcome)?;
-            match side {
-                Side::Apache => sample.apache = figure,
-                Side::Kiruna => sample.kiruna = figure,
+        for side in self.options.peers.iter().copied().filter(|_| load.peers) {
+            if did.contains_key(side.name()) {
+                continue;
             }
-            if figure.is_none() {
-                *server = None;
+            let found = self.on(side, load.kind, task, load.args, false, samples);
+            if let Err(error) = &found
+                && side == Side::RocketmqRust
+                && !self.lab.signals.seen()
+            {
+                // That it cannot do this is a finding, not a fault of the run.
+                eprintln!("  {}: {error:#}", side.name());
+                did.insert(side.name().to_owned(), format!("{error:#}"));
+                self.servers.remove(&(side, load.kind));
+                continue;
+            }
+            if let Some(found) = self.told(task, side.name(), found)? {
+                put(task, samples, &found, |sample, figure| *sample.of(side) = figure);
             }
         }
-        if matches!(ROWS[at].work, Work::Bench { echo: true, .. }) {
-            let outcome = self
-                .echo(echo)
-                .and_then(|address| self.sample(at, "echo", &["--broker", &address], &mut sample.busy));
-            sample.echo = self.told(&format!("{}, echo", ROWS[at].name), outcome)?;
+        // What is compared with ourselves goes first in every other turn.
+        let mut ours = vec![(false, load.kind, load.args)];
+        if let Some(base) = &load.base {
+            ours.insert(1 - turn % 2, (true, base.kind, base.args));
+        }
+        for (is_base, kind, args) in ours {
+            let who = if is_base { "kiruna, to compare with" } else { "kiruna" };
+            let found = self.on(Side::Kiruna, kind, task, args, load.reader && !is_base, samples);
+            if let Some(found) = self.told(task, who, found)? {
+                let failed = found["errors"].as_u64().unwrap_or(0);
+                samples.iter_mut().for_each(|sample| sample.failed += failed);
+                put(task, samples, &found, |sample, figure| match is_base {
+                    true => sample.base = figure,
+                    false => sample.kiruna = figure,
+                });
+            }
+        }
+        if load.echo {
+            let found = self.on_echo(task, load, samples);
+            if let Some(found) = self.told(task, "echo", found)? {
+                put(task, samples, &found, |sample, figure| sample.echo = figure);
+            }
         }
         Ok(())
     }
 
-    /// Turns a failure into a problem of the report, unless it is a signal.
-    fn told<T>(&mut self, what: &str, outcome: Result<T>) -> Result<Option<T>> {
+    /// A sample of a side's server; a server that fails is not used again.
+    fn on(
+        &mut self,
+        side: Side,
+        kind: Kind,
+        task: &Task,
+        args: &[&str],
+        reader: bool,
+        samples: &mut [Sample],
+    ) -> Result<Value> {
+        let found = self.ready(side, kind).and_then(|(namesrv, pid, store)| {
+            let cold = (kind == Kind::Cold).then_some(store);
+            let place = Place { kind, target: ["-n", &namesrv], pid: Some(pid), cold };
+            self.sample(task, side.name(), args, &place, reader, samples)
+        });
+        if found.is_err() {
+            self.servers.remove(&(side, kind));
+        }
+        found
+    }
+
+    fn on_echo(&mut self, task: &Task, load: &Load, samples: &mut [Sample]) -> Result<Value> {
+        if self.echoes.get_mut(&load.kind).is_none_or(|running| running.check().is_err()) {
+            let echo = Echo::start(load.kind, &self.lab)?;
+            self.echoes.insert(load.kind, echo);
+        }
+        let echo = self.echoes.get(&load.kind).context("echo was started")?;
+        let (address, pid) = (echo.address.clone(), echo.pid());
+        let place = Place { kind: load.kind, target: ["--broker", &address], pid: Some(pid), cold: None };
+        self.sample(task, "echo", load.args, &place, false, samples)
+    }
+
+    /// Turns a failure into a problem of the set, unless it is a signal.
+    fn told<T>(&mut self, task: &Task, who: &str, outcome: Result<T>) -> Result<Option<T>> {
         match outcome {
             Ok(figure) => Ok(Some(figure)),
             Err(error) if self.lab.signals.seen() => Err(error),
             Err(error) => {
-                self.report.problem(format!("{what}: {error:#}"));
+                let text = format!("{}, {who}: {error:#}", task.name());
+                eprintln!("PROBLEM {text}");
+                if let Some(set) = self.sets.last_mut() {
+                    set.problems.push(text);
+                }
                 Ok(None)
             }
         }
     }
 
-    /// A warm server with room for another sample; returns the address of its name server.
-    fn ready(&self, side: Side, sync: bool, server: &mut Option<Server>) -> Result<String> {
-        if let Some(running) = server
-            && running.pid().is_ok()
-            && machine::taken(&running.store()) < ROOM
+    /// A warm server with room for another sample; returns its name server's address, its process and its files.
+    fn ready(&mut self, side: Side, kind: Kind) -> Result<(String, u32, PathBuf)> {
+        let room = if kind == Kind::Cold { (self.options.cold() * 1.2e9) as u64 + ROOM } else { ROOM };
+        if let Some(running) = self.servers.get_mut(&(side, kind))
+            && machine::taken(&running.store()) < room
+            && let Ok(pid) = running.pid()
         {
-            return Ok(running.namesrv());
+            return Ok((running.namesrv(), pid, running.store()));
         }
-        *server = None;
-        println!("  a fresh server: {side:?}");
-        let mut fresh = Server::prepare(side, "load", sync, &self.lab)?;
+        self.servers.remove(&(side, kind));
+        eprintln!("  a fresh server: {}, {kind:?}", side.name());
+        let mut fresh = Server::prepare(side, &format!("{kind:?}").to_lowercase(), kind, &self.lab)?;
         fresh.start(self.lab.signals)?;
         let namesrv = fresh.namesrv();
-        let seconds = if side == Side::Apache { "15" } else { "3" };
+        let seconds = match side {
+            Side::Apache => "15",
+            Side::RocketmqRust => "5",
+            Side::Kiruna => "3",
+        };
         let warm = ["send", "-n", &namesrv, "--warmup", "0", "--seconds", seconds];
-        if let Err(error) = self.bench(&warm) {
-            // A broker accepts messages a moment before its name server knows it.
-            println!("  not warm yet: {error:#}; once more");
-            self.lab.signals.pause(Duration::from_secs(2))?;
-            self.bench(&warm)?;
+        self.bench_known(kind, &warm)?;
+        match kind {
+            Kind::Topics => _ = self.make_topics(&fresh, "1")?,
+            Kind::Cold => self.fill(&fresh, "KirunaCold", self.options.cold())?,
+            Kind::Plain | Kind::Sync | Kind::OneCore => {}
         }
-        *server = Some(fresh);
-        Ok(namesrv)
+        let found = (namesrv, fresh.pid()?, fresh.store());
+        self.servers.insert((side, kind), fresh);
+        Ok(found)
     }
 
-    fn echo(&self, echo: &mut Option<Echo>) -> Result<String> {
-        if echo.as_mut().is_none_or(|running| running.check().is_err()) {
-            *echo = Some(Echo::start(&self.lab)?);
+    /// What servers that were under load take of a processor when nobody asks them anything.
+    fn processors(&mut self, task: &Task, samples: &mut [Sample]) -> Result<()> {
+        let sides: Vec<Side> = self.options.peers.iter().copied().chain([Side::Kiruna]).collect();
+        for side in sides {
+            let outcome = match self.servers.get_mut(&(side, Kind::Plain)) {
+                None if side == Side::RocketmqRust => continue,
+                None => Err(anyhow::anyhow!("there is no server that was under load before")),
+                Some(server) => self
+                    .lab
+                    .signals
+                    .pause(CALM)
+                    .and_then(|()| machine::share(server.pid()?, self.lab.signals, WATCHED)),
+            };
+            if let Some(percent) = self.told(task, side.name(), outcome)? {
+                eprintln!("  {}: {percent:.2} % of a core", side.name());
+                samples.iter_mut().for_each(|sample| *sample.of(side) = Some(percent));
+            }
         }
-        Ok(echo.as_ref().context("echo was started")?.address.clone())
+        Ok(())
     }
 
-    /// What a server that was under load takes of a processor when nobody asks it anything.
-    fn processor(&self, server: Option<&mut Server>) -> Result<f64> {
-        let server = server.context("there is no server that was under load before")?;
-        self.lab.signals.pause(CALM)?;
-        let pid = server.pid()?;
-        let before = machine::processor(pid)?;
-        let started = Instant::now();
-        self.lab.signals.pause(WATCHED)?;
-        let spent = machine::processor(pid)? - before;
-        let percent = spent.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0;
-        println!("  {percent:.2} % of a core");
-        Ok(percent)
-    }
-
-    /// One figure.
-    fn sample(&mut self, at: usize, who: &str, target: &[&str], busy: &mut f64) -> Result<f64> {
-        let Work::Bench { args, figure, .. } = ROWS[at].work else { bail!("not a row of load") };
-        *busy = busy.max(self.quiet.wait()?);
-        let seconds = self.options.seconds.to_string();
-        let all = [args, target, &["--warmup", "2", "--seconds", &seconds]].concat();
-        let found = self.bench(&all)?;
+    /// One figure, or some: the row that the bench prints, with what we saw ourselves.
+    fn sample(
+        &mut self,
+        task: &Task,
+        who: &str,
+        args: &[&str],
+        place: &Place<'_>,
+        reader: bool,
+        samples: &mut [Sample],
+    ) -> Result<Value> {
+        if let Some(store) = &place.cold {
+            machine::forget(store)?;
+        }
+        let busy = self.quiet.wait()?;
+        samples.iter_mut().for_each(|sample| sample.busy = sample.busy.max(busy));
+        let (warmup, seconds) = (WARMUP.to_string(), self.options.seconds.to_string());
+        let times = ["--warmup", &warmup, "--seconds", &seconds];
+        let beside = reader.then(|| self.reader(place)).transpose()?;
+        let command = [args, &place.target, &times].concat();
+        let (mut found, per_second) = self.bench_watched(place.kind, &command, place.pid)?;
+        found[PER_CPU_SECOND] = json!(per_second);
+        if let Some(beside) = beside {
+            let patience = Duration::from_secs(self.options.seconds + 60);
+            let read: Value = serde_json::from_str(&beside.output(self.lab.signals, patience)?)?;
+            found[READER] = read[0]["mb_per_second"].clone();
+            ensure!(read[0]["errors"] == 0, "the reader beside it failed: {}", read[0]["failures"]);
+        }
         let errors = found["errors"].as_u64().context("the bench printed no errors")?;
         if errors > 0 {
             let failures = found["failures"].as_str().unwrap_or_default();
-            self.report.refused(format!("{}, {who}: {failures}; they are not in the figure", ROWS[at].name));
+            let text = format!("{}, {who}: {failures}; they are not in the figure", task.name());
+            eprintln!("  {text}");
+            if let Some(set) = self.sets.last_mut() {
+                set.refused.push(text);
+            }
         }
-        let value = found[figure].as_f64().with_context(|| format!("the bench printed no {figure}"))?;
-        println!("  {who}: {value}");
-        Ok(value)
+        ensure!(found["messages"] != 0, "no message was accepted: {}", found["failures"]);
+        let shown: Vec<String> =
+            task.rows.iter().map(|row| found[row.figure].as_f64().map_or_else(String::new, number)).collect();
+        eprintln!("  {who}: {}", shown.join(" · "));
+        Ok(found)
+    }
+
+    /// A consumer that reads the long log from its beginning until a little after the sample.
+    fn reader(&self, place: &Place<'_>) -> Result<Owned> {
+        let seconds = (self.options.seconds + 1).to_string();
+        let mut command = placed(self.lab.generator, place.kind);
+        command.args(["bench", "pull", "--all", "--topic", "KirunaCold", "-c", "8"]).args(place.target);
+        command.args(["--warmup", &WARMUP.to_string(), "--seconds", &seconds, "-o", "json"]);
+        Owned::start_piped(command)
     }
 
     /// Runs the load generator and returns the row it prints.
-    fn bench(&self, args: &[&str]) -> Result<Value> {
-        let mut command = Command::new(&self.options.kiruna);
-        command.arg("bench").args(args).args(["-o", "json"]).stdout(Stdio::piped());
-        let patience = Duration::from_secs(self.options.seconds + 180);
-        let text = Owned::start(command)?.output(self.lab.signals, patience)?;
-        let report: Value = serde_json::from_str(&text).context("the bench's report")?;
-        Ok(report[0].clone())
+    fn bench(&self, kind: Kind, args: &[&str]) -> Result<Value> {
+        Ok(self.bench_watched(kind, args, None)?.0)
     }
 
-    /// The rows about one server's life: memory, and how soon it is ready.
-    fn lives(&mut self) -> Result<()> {
-        let mut samples: Vec<Vec<Sample>> = ROWS.iter().map(|_| Vec::new()).collect();
-        for side in [Side::Apache, Side::Kiruna] {
-            let mut found = Vec::new();
-            let outcome = self.life(side, &mut found);
-            self.told(&format!("memory and readiness, {side:?}"), outcome)?;
-            for (at, row) in ROWS.iter().enumerate() {
-                let of_row = found
-                    .iter()
-                    .filter(|(work, ..)| std::mem::discriminant(work) == std::mem::discriminant(&row.work));
+    /// The same with a server that was just started: it accepts messages a while before its name server knows it.
+    fn bench_known(&self, kind: Kind, args: &[&str]) -> Result<Value> {
+        let end = Instant::now() + REGISTERED;
+        loop {
+            match self.bench(kind, args) {
+                Err(error) if Instant::now() < end => {
+                    eprintln!("  not yet: {error:#}");
+                    self.lab.signals.pause(Duration::from_secs(1))?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The same; and how many messages there were for each second that a process was on a processor while they counted.
+    fn bench_watched(&self, kind: Kind, args: &[&str], pid: Option<u32>) -> Result<(Value, Option<f64>)> {
+        let mut command = placed(self.lab.generator, kind);
+        command.arg("bench").args(args).args(["-o", "json"]);
+        let patience = Duration::from_secs(self.options.seconds + 180);
+        // Within the part that counts, whatever the start took.
+        let begin = Duration::from_secs(WARMUP) + Duration::from_millis(200);
+        let end = Duration::from_secs(WARMUP + self.options.seconds);
+        let mut seen: Vec<(Duration, Duration)> = Vec::new();
+        let look = |at: Duration| -> Result<()> {
+            if let Some(pid) = pid.filter(|_| begin <= at && at <= end) {
+                seen.truncate(1);
+                seen.push((at, machine::processor(pid)?));
+            }
+            Ok(())
+        };
+        let text = Owned::start_piped(command)?.output_watched(self.lab.signals, patience, look)?;
+        let report: Value = serde_json::from_str(&text).context("the bench's report")?;
+        let found = report[0].clone();
+        let rate = found["per_second"].as_f64();
+        let cores = match seen[..] {
+            [(from, before), (to, after)] => Some((after - before).as_secs_f64() / (to - from).as_secs_f64()),
+            _ => None,
+        };
+        let per_second = rate.zip(cores).filter(|(_, cores)| *cores > 0.0).map(|(rate, cores)| rate / cores);
+        Ok((found, per_second))
+    }
+
+    /// The samples of a task whose sides are measured one after the other.
+    fn figures(
+        &mut self,
+        task: &Task,
+        peers: &[Side],
+        did: &mut BTreeMap<String, String>,
+        work: impl Fn(&Self, Side, &mut Found) -> Result<()>,
+    ) -> Result<Vec<Vec<Sample>>> {
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); task.rows.len()];
+        for side in peers.iter().copied().chain([Side::Kiruna]) {
+            let mut found = Found::default();
+            let outcome = work(self, side, &mut found);
+            match outcome {
+                Err(error) if side == Side::RocketmqRust && !self.lab.signals.seen() => {
+                    did.insert(side.name().to_owned(), format!("{error:#}"));
+                }
+                outcome => _ = self.told(task, side.name(), outcome)?,
+            }
+            for (row, samples) in task.rows.iter().zip(&mut samples) {
+                let of_row = found.0.iter().filter(|(what, ..)| *what == row.figure);
                 for (turn, (_, figure, busy)) in of_row.enumerate() {
-                    if samples[at].len() == turn {
-                        samples[at].push(Sample::default());
+                    if samples.len() == turn {
+                        samples.push(Sample::default());
                     }
-                    let sample = &mut samples[at][turn];
-                    sample.busy = sample.busy.max(*busy);
-                    match side {
-                        Side::Apache => sample.apache = Some(*figure),
-                        Side::Kiruna => sample.kiruna = Some(*figure),
-                    }
+                    samples[turn].busy = samples[turn].busy.max(*busy);
+                    *samples[turn].of(side) = Some(*figure);
                 }
             }
         }
-        for (at, samples) in samples.into_iter().enumerate() {
-            if !matches!(ROWS[at].work, Work::Bench { .. } | Work::Processor) {
-                self.report.note(at, samples);
-            }
-        }
-        Ok(())
+        Ok(samples)
+    }
+}
+
+/// Puts the figures of a report where the rows of its task want them.
+fn put(task: &Task, samples: &mut [Sample], found: &Value, set: impl Fn(&mut Sample, Option<f64>)) {
+    for (row, sample) in task.rows.iter().zip(samples) {
+        set(sample, found[row.figure].as_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&args)
     }
 
-    fn life(&self, side: Side, found: &mut Vec<(Work, f64, f64)>) -> Result<()> {
-        let note = |found: &mut Vec<_>, work: Work, figure: f64, busy: f64| {
-            println!("  {side:?}: {figure:.3}");
-            found.push((work, figure, busy));
-        };
-        println!("{side:?}: ready after start, {} times", self.options.pairs);
-        let fresh = |found: &mut Vec<_>| -> Result<Server> {
-            let mut fresh = Server::prepare(side, "life", false, &self.lab)?;
-            let busy = self.quiet.wait()?;
-            note(found, Work::ReadyFresh, fresh.start(self.lab.signals)?.as_secs_f64(), busy);
-            Ok(fresh)
-        };
-        for _ in 1..self.options.pairs {
-            drop(fresh(found)?);
+    #[test]
+    fn a_run_is_what_its_flags_say() {
+        let all = parse("").expect("nothing is needed");
+        assert_eq!((all.pairs, all.sets.len(), all.peers.len(), all.merge), (5, SETS.len(), 2, false));
+        let some =
+            parse("--rows base,life --merge --pairs 3 --peers apache --kiruna /x --note old").expect("flags");
+        assert_eq!(some.sets, ["send", "open", "pull", "e2e", "sync", "life"]);
+        assert_eq!((some.merge, some.peers), (true, vec![Side::Apache]));
+        assert_eq!(some.command, "cargo xtask peers --rows base,life --pairs 3 --peers apache");
+        assert_eq!(some.generator, some.kiruna, "the server makes the load, unless another program is named");
+        assert!(parse("--peers none").expect("flags").peers.is_empty());
+        for bad in ["--rows nonsense", "--peers kafka", "--pairs 0", "--pairs", "--pairs x", "--nonsense 1"] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
-        let mut server = fresh(found)?;
-        self.lab.signals.pause(Duration::from_secs(5))?;
-        println!("{side:?}: memory");
-        note(found, Work::IdleMemory, server.memory()?, 0.0);
-        self.fill(&server)?;
-        self.lab.signals.pause(Duration::from_secs(5))?;
-        note(found, Work::FullMemory, server.memory()?, 0.0);
-        println!("{side:?}: ready after kill -9, {KILLS} times");
-        for _ in 0..KILLS {
-            server.kill();
-            let busy = self.quiet.wait()?;
-            note(found, Work::ReadyKilled, server.start(self.lab.signals)?.as_secs_f64(), busy);
-        }
-        Ok(())
     }
 
-    /// Sends until the long log is there.
-    fn fill(&self, server: &Server) -> Result<()> {
-        let (namesrv, wanted) = (server.namesrv(), self.options.gigabytes * 1e9);
-        let end = Instant::now() + Duration::from_secs(900);
-        let mut sent = 0.0;
-        while sent < wanted {
-            if Instant::now() > end {
-                bail!("only {:.1} GB were written in a quarter of an hour", sent / 1e9);
-            }
-            let batches = ["--outstanding", "8", "--batch", "32", "--warmup", "0", "--seconds", "2"];
-            let done = self.bench(&[&["send", "-n", &namesrv, "-c", "4"], &batches[..]].concat())?;
-            let messages = done["messages"].as_f64().context("the bench printed no messages")?;
-            if messages == 0.0 {
-                bail!("no message was accepted: {}", done["failures"]);
-            }
-            sent += messages * done["size"].as_f64().context("the bench printed no size")?;
-            println!("  {:.1} of {:.1} GB", sent / 1e9, wanted / 1e9);
-        }
-        Ok(())
+    #[test]
+    fn servers_are_those_that_a_task_takes() {
+        let of = |set: &str| -> Vec<(Side, Kind)> {
+            let task = TASKS.iter().find(|task| task.set == set).expect("a task");
+            task.servers(&[Side::Apache])
+        };
+        assert_eq!(of("send"), [(Side::Apache, Kind::Plain), (Side::Kiruna, Kind::Plain)]);
+        assert_eq!(of("topics"), [(Side::Kiruna, Kind::Plain), (Side::Kiruna, Kind::Topics)]);
+        assert_eq!(of("core"), [(Side::Kiruna, Kind::OneCore)]);
+        assert_eq!(of("life"), []);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,12 @@ impl Owned {
         Ok(Owned { child, what })
     }
 
+    /// The same for [`Owned::output`]: what it prints is piped, and what it complains of is part of its failure.
+    pub(crate) fn start_piped(mut command: Command) -> Result<Owned> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Owned::start(command)
+    }
+
     /// Its number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -95,14 +102,40 @@ impl Owned {
         self.child.stdout.take().with_context(|| format!("the output of {} is not piped", self.what))
     }
 
-    /// Waits for its end and returns what it printed, which must be short enough for a pipe.
-    pub(crate) fn output(mut self, signals: &Signals, patience: Duration) -> Result<String> {
-        let mut stdout = self.stdout()?;
+    /// Asks it to end, as an operator does, and waits until it has.
+    pub(crate) fn terminate(mut self, signals: &Signals, patience: Duration) -> Result<()> {
+        let pid = self.pid().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status()?;
         let end = Instant::now() + patience;
+        while asked.success() && self.child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                bail!("{} did not end within {} s of being asked to", self.what, patience.as_secs());
+            }
+            signals.pause(Duration::from_millis(10))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for its end and returns what it printed, which must be short enough for a pipe.
+    pub(crate) fn output(self, signals: &Signals, patience: Duration) -> Result<String> {
+        self.output_watched(signals, patience, |_| Ok(()))
+    }
+
+    /// The same; `look` is called again and again with the time since this was.
+    pub(crate) fn output_watched(
+        mut self,
+        signals: &Signals,
+        patience: Duration,
+        mut look: impl FnMut(Duration) -> Result<()>,
+    ) -> Result<String> {
+        let mut stdout = self.stdout()?;
+        let begun = Instant::now();
+        let end = begun + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
+            look(begun.elapsed())?;
             if Instant::now() > end {
                 bail!("{} did not end within {} s", self.what, patience.as_secs());
             }
@@ -111,7 +144,15 @@ impl Owned {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut stdout, &mut text)?;
         if !status.success() {
-            bail!("{} ended with {status}", self.what);
+            let mut said = String::new();
+            if let Some(stderr) = &mut self.child.stderr {
+                std::io::Read::read_to_string(stderr, &mut said)?;
+            }
+            let name = Path::new(&self.what).file_name().unwrap_or_default().to_string_lossy();
+            match said.lines().rev().find(|line| !line.trim().is_empty()) {
+                Some(line) => bail!("{name} ended with {status}: {}", line.trim()),
+                None => bail!("{name} ended with {status}"),
+            }
         }
         Ok(text)
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::peers::sides::{Lab, Server, Side};
+use crate::peers::sides::{Kind, Lab, Server, Side};
 use crate::process::{Owned, Signals};
 use crate::shell;
 
@@ -82,9 +82,9 @@ impl Options {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
     let signals = Signals::listen()?;
-    let lab = Lab { signals: &signals, kiruna: &options.kiruna };
+    let lab = Lab { signals: &signals, kiruna: &options.kiruna, generator: &options.kiruna };
     let mut table = Table::default();
-    let server = Server::prepare(Side::Kiruna, "timers", false, &lab)?;
+    let server = Server::prepare(Side::Kiruna, "timers", Kind::Plain, &lab)?;
     let mut run = Run { options: &options, signals: &signals, server, table: &mut table };
     println!("ready after {:.2} s", run.server.start(&signals)?.as_secs_f64());
     if options.kill {

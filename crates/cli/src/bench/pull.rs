@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `kiruna bench pull`: consumers that read the newest part of a topic over and over, several requests under way; all of
-//! it, or the one in a hundred that an SQL92 expression passes.
+//! it, or the one in a hundred that an SQL92 expression passes. Or everything that the topic has, from its beginning.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use clap::Args;
 use protocol::codes::ResponseCode;
 use protocol::frame::{Frame, Serialization};
 use protocol::names::{Group, QueueId, QueueOffset};
-use protocol::offset::GetMaxOffset;
+use protocol::offset::{GetMaxOffset, GetMinOffset};
 use protocol::pull::{PullMessage, PullReply, SUBSCRIPTION};
 use remoting::{Connection, Response};
 use stdx::Stop;
@@ -42,6 +42,9 @@ pub(crate) struct PullArgs {
     /// Reads with an SQL92 expression that one message in a hundred passes; the figure counts those.
     #[arg(long, conflicts_with = "outstanding")]
     sql: bool,
+    /// Reads everything that the topic has, oldest first, over and over, and adds nothing: a cold read the first time.
+    #[arg(long, conflicts_with_all = ["hot", "sql", "outstanding"])]
+    all: bool,
 }
 
 pub(super) async fn run(args: PullArgs) -> Result<()> {
@@ -60,7 +63,9 @@ pub(super) async fn prepare(args: &PullArgs, target: &Target, stop: &Stop) -> Re
     }
     let size = args.common.size;
     let kind = if args.sql { send::Kind::Shared } else { send::Kind::Plain };
-    send::fill(target, size, args.hot, kind, stop)?;
+    if !args.all {
+        send::fill(target, size, args.hot, kind, stop)?;
+    }
     let window = args.hot / target.queues.len() as u64;
     let mut lanes = Vec::new();
     for index in 0..args.connections {
@@ -70,13 +75,20 @@ pub(super) async fn prepare(args: &PullArgs, target: &Target, stop: &Stop) -> Re
         let hot = past.saturating_sub(window)..past;
         let consumer: Box<dyn Talk> = if args.sql {
             Box::new(Chooser::new(target, queue.queue, hot, args.per_request)?)
+        } else if args.all {
+            let first = min_offset(&connection, target, queue.queue).await?;
+            Box::new(Walker::new(target, queue.queue, first..past, args.per_request)?)
         } else {
             Box::new(Consumer::new(target, queue.queue, hot, args.per_request)?)
         };
         lanes.push(Lane::new(Pipe::connect(&queue.broker)?, consumer, Pace::Closed(args.outstanding)));
     }
     let work = Work {
-        what: if args.sql { "pull with an expression" } else { "pull" },
+        what: match (args.sql, args.all) {
+            (true, _) => "pull with an expression",
+            (_, true) => "pull from the beginning",
+            _ => "pull",
+        },
         connections: args.connections,
         outstanding: args.outstanding,
         size,
@@ -137,6 +149,52 @@ fn count(records: &[u8]) -> Result<u64, String> {
 /// An offset of the length that all offsets have, with zeros in front.
 const FROM: u64 = 1_888_888_888_888_888_888;
 
+/// A request whose offset is still to be written, and where.
+fn placed(target: &Target, request: &PullMessage) -> Result<(Prepared, usize)> {
+    let request = Prepared::new(request, &[], target.serialization)?;
+    match target.serialization {
+        Serialization::Json => {
+            let at = request.find(FROM.to_string().as_bytes())?;
+            Ok((request, at))
+        }
+        Serialization::RocketMq => bail!("this is measured with JSON headers"),
+    }
+}
+
+/// Reads a queue from its beginning, each time from where the last answer says, and from the beginning again at its end.
+struct Walker {
+    request: Prepared,
+    from_at: usize,
+    all: Range<u64>,
+    at: u64,
+}
+
+impl Walker {
+    fn new(target: &Target, queue: QueueId, all: Range<u64>, per_request: u32) -> Result<Walker> {
+        if all.is_empty() {
+            bail!("queue {queue} of {} has nothing to read", target.topic);
+        }
+        let request = PullMessage { max_bytes: Some(8 << 20), ..request(target, queue, FROM, per_request)? };
+        let (request, from_at) = placed(target, &request)?;
+        Ok(Walker { request, from_at, at: all.start, all })
+    }
+}
+
+impl Talk for Walker {
+    fn ask(&mut self, number: i32, _due: Instant, out: &mut Vec<u8>) {
+        let copy = self.request.copy(number, out);
+        put_decimal(&mut copy[self.from_at..][..19], self.at);
+    }
+
+    fn answered(&mut self, due: Instant, answer: Frame, measured: &mut Measured) -> Result<(), String> {
+        send::accepted(&answer)?;
+        let reply: PullReply = answer.decode().map_err(|error| error.to_string())?;
+        self.at = if self.all.contains(&reply.next.0) { reply.next.0 } else { self.all.start };
+        measured.note(due, count(&answer.body)?, answer.body.len() as u64);
+        Ok(())
+    }
+}
+
 /// Reads what an expression passes, each time from where the last answer says.
 struct Chooser {
     request: Prepared,
@@ -154,11 +212,7 @@ impl Chooser {
             expression_type: Some("SQL92".into()),
             ..request(target, queue, FROM, per_request)?
         };
-        let request = Prepared::new(&request, &[], target.serialization)?;
-        let from_at = match target.serialization {
-            Serialization::Json => request.find(FROM.to_string().as_bytes())?,
-            Serialization::RocketMq => bail!("--sql is measured with JSON headers"),
-        };
+        let (request, from_at) = placed(target, &request)?;
         Ok(Chooser { request, from_at, at: hot.start, hot })
     }
 }
@@ -212,5 +266,14 @@ pub(super) async fn max_offset(connection: &Connection, target: &Target, queue: 
     let answer = connection.call(&request, (), PATIENCE).await.and_then(Response::ok);
     let (reply, _) =
         answer.with_context(|| format!("cannot read the end of queue {queue} of {}", target.topic))?;
+    Ok(reply.offset.0)
+}
+
+/// The first offset of a queue that can still be read.
+async fn min_offset(connection: &Connection, target: &Target, queue: QueueId) -> Result<u64> {
+    let request = GetMinOffset { topic: target.topic.clone(), queue };
+    let answer = connection.call(&request, (), PATIENCE).await.and_then(Response::ok);
+    let (reply, _) =
+        answer.with_context(|| format!("cannot read the beginning of queue {queue} of {}", target.topic))?;
     Ok(reply.offset.0)
 }

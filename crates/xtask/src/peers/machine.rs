@@ -29,9 +29,7 @@ impl Quiet<'_> {
     /// Waits until what was written is on the disk and other work leaves the machine; returns how busy it still was.
     pub(super) fn wait(&self) -> Result<f64> {
         // One side's unwritten pages would slow down the next.
-        let mut sync = Command::new("sync");
-        sync.stdout(Stdio::piped());
-        Owned::start(sync)?.output(self.signals, Duration::from_secs(120))?;
+        Owned::start_piped(Command::new("sync"))?.output(self.signals, Duration::from_secs(120))?;
         let started = Instant::now();
         let mut told = started;
         loop {
@@ -47,7 +45,7 @@ impl Quiet<'_> {
             }
             if told.elapsed() > Duration::from_secs(5) {
                 told = Instant::now();
-                println!("  the machine is {:.0} % busy, waiting for it to be idle", busy * 100.0);
+                eprintln!("  the machine is {:.0} % busy, waiting for it to be idle", busy * 100.0);
             }
         }
     }
@@ -99,7 +97,7 @@ pub(super) fn memory(pid: u32, store: &Path, apart: Option<&Path>) -> Result<f64
 }
 
 /// Bytes that the files below a directory take.
-pub(super) fn taken(dir: &Path) -> u64 {
+pub(crate) fn taken(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     entries
         .flatten()
@@ -111,6 +109,33 @@ pub(super) fn taken(dir: &Path) -> u64 {
         .sum()
 }
 
+/// Has the system forget what it keeps in memory of the files below a directory.
+pub(super) fn forget(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("no {}", dir.display()))?.flatten() {
+        let path = entry.path();
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => forget(&path)?,
+            Ok(found) if found.is_file() && found.len() > 0 => {
+                let mut input = std::ffi::OsString::from("if=");
+                input.push(&path);
+                let mut dd = Command::new("dd");
+                dd.arg(input).args(["iflag=nocache", "count=0", "status=none"]);
+                // A file that is gone by now is forgotten.
+                let _ = dd.stderr(Stdio::null()).status().context("cannot start dd")?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Descriptors that a process has open, and its mappings.
+pub(super) fn handles(pid: u32) -> Result<(f64, f64)> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).context("reading its descriptors")?.count();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).context("reading its mappings")?;
+    Ok((open as f64, maps.lines().count() as f64))
+}
+
 /// Bytes that can still be written to the disk of `dir`.
 pub(super) fn free(dir: &Path) -> Result<u64> {
     let dir = dir.display().to_string();
@@ -118,8 +143,16 @@ pub(super) fn free(dir: &Path) -> Result<u64> {
     text.lines().nth(1).and_then(|line| line.trim().parse().ok()).context("df printed no number")
 }
 
+/// What a process takes of one core during a while, in percent.
+pub(super) fn share(pid: u32, signals: &Signals, watched: Duration) -> Result<f64> {
+    let (before, started) = (processor(pid)?, Instant::now());
+    signals.pause(watched)?;
+    let spent = processor(pid)? - before;
+    Ok(spent.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0)
+}
+
 /// The machine and what runs on it, as pairs of name and text.
-pub(super) fn describe(kiruna: &Path) -> Vec<(&'static str, String)> {
+pub(crate) fn describe(kiruna: &Path) -> Vec<(String, String)> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let said = |program: &str, args: &[&str]| {
         let text = shell::output(shell::command(program, args)).unwrap_or_default();
@@ -131,7 +164,7 @@ pub(super) fn describe(kiruna: &Path) -> Vec<(&'static str, String)> {
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let temp = std::env::temp_dir().display().to_string();
-    vec![
+    let described = [
         ("date", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
         ("commit", said("git", &["describe", "--always", "--dirty"])),
         ("kiruna", said(&kiruna.display().to_string(), &["--version"])),
@@ -141,5 +174,6 @@ pub(super) fn describe(kiruna: &Path) -> Vec<(&'static str, String)> {
         ("memory", field(&read("/proc/meminfo"), "MemTotal")),
         ("kernel", said("uname", &["-sr"])),
         ("disk", said("stat", &["-f", "-c", "%T", &temp])),
-    ]
+    ];
+    described.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
 }

@@ -16,25 +16,71 @@ use super::machine;
 use crate::apache::{self, Apache};
 use crate::interop;
 use crate::process::{Owned, Signals};
+use crate::rocketmq_rust::RocketmqRust;
 
 /// How long a server may take until it accepts a message.
 const START: Duration = Duration::from_secs(120);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
     Apache,
+    RocketmqRust,
     Kiruna,
+}
+
+impl Side {
+    /// As `--peers` and the page call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Side::Apache => "apache",
+            Side::RocketmqRust => "rocketmq-rust",
+            Side::Kiruna => "kiruna",
+        }
+    }
+}
+
+/// How a server is started, or made ready, for a kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// With its defaults.
+    Plain,
+    /// It answers only when the device has the message.
+    Sync,
+    /// It has one core, and shares it with the load.
+    OneCore,
+    /// It has many topics.
+    Topics,
+    /// It has a long log, which nobody has read since.
+    Cold,
+}
+
+/// The core that both ends share where they have one: the last, because interrupts prefer the first.
+pub(crate) fn one_core() -> String {
+    std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1).to_string()
+}
+
+/// A command that runs on [`one_core`] alone, or anywhere.
+pub(crate) fn placed(program: &Path, kind: Kind) -> Command {
+    if kind != Kind::OneCore {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", &one_core()]).arg(program);
+    command
 }
 
 /// A broker with its name server, empty at first; gone with everything it stored when dropped.
 pub(crate) enum Server {
     Apache(Apache),
+    RocketmqRust(RocketmqRust),
     Kiruna(Kiruna),
 }
 
 impl Server {
     /// Makes ready what is needed to start one.
-    pub(crate) fn prepare(side: Side, label: &str, sync: bool, lab: &Lab<'_>) -> Result<Server> {
+    pub(crate) fn prepare(side: Side, label: &str, kind: Kind, lab: &Lab<'_>) -> Result<Server> {
+        let sync = kind == Kind::Sync;
         Ok(match side {
             Side::Apache => {
                 // SQL92 is off by default there; where nobody uses it, it changes nothing.
@@ -42,7 +88,8 @@ impl Server {
                 let extra: &[&str] = if sync { &[sql, "flushDiskType=SYNC_FLUSH"] } else { &[sql] };
                 Server::Apache(Apache::prepare(label, extra, lab.signals)?)
             }
-            Side::Kiruna => Server::Kiruna(Kiruna::prepare(label, sync, lab.kiruna)?),
+            Side::RocketmqRust => Server::RocketmqRust(RocketmqRust::prepare(label, sync, lab.signals)?),
+            Side::Kiruna => Server::Kiruna(Kiruna::prepare(label, kind, lab.kiruna)?),
         })
     }
 
@@ -51,6 +98,7 @@ impl Server {
         let started = Instant::now();
         match self {
             Server::Apache(apache) => apache.spawn_broker()?,
+            Server::RocketmqRust(peer) => peer.spawn_broker()?,
             Server::Kiruna(kiruna) => kiruna.spawn()?,
         }
         while !accepts(self.broker())? {
@@ -67,13 +115,22 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         match self {
             Server::Apache(apache) => apache.kill_broker(),
+            Server::RocketmqRust(peer) => peer.kill_broker(),
             Server::Kiruna(kiruna) => kiruna.process = None,
         }
+    }
+
+    /// Asks ours to end in order, and waits until it has.
+    pub(crate) fn stop(&mut self, signals: &Signals) -> Result<()> {
+        let Server::Kiruna(kiruna) = self else { bail!("only our server is stopped in order here") };
+        let process = kiruna.process.take().context("the server was not started")?;
+        process.terminate(signals, START)
     }
 
     pub(crate) fn namesrv(&self) -> String {
         match self {
             Server::Apache(apache) => apache.namesrv(),
+            Server::RocketmqRust(peer) => peer.namesrv(),
             Server::Kiruna(kiruna) => format!("127.0.0.1:{}", kiruna.namesrv_port),
         }
     }
@@ -81,6 +138,7 @@ impl Server {
     fn broker(&self) -> SocketAddr {
         match self {
             Server::Apache(apache) => apache.broker(),
+            Server::RocketmqRust(peer) => peer.broker(),
             Server::Kiruna(kiruna) => SocketAddr::from(([127, 0, 0, 1], kiruna.broker_port)),
         }
     }
@@ -89,6 +147,7 @@ impl Server {
     pub(crate) fn pid(&mut self) -> Result<u32> {
         match self {
             Server::Apache(apache) => apache.pid(),
+            Server::RocketmqRust(peer) => peer.pid(),
             Server::Kiruna(kiruna) => kiruna.pid(),
         }
     }
@@ -97,6 +156,7 @@ impl Server {
     pub(crate) fn store(&self) -> PathBuf {
         match self {
             Server::Apache(apache) => apache.store(),
+            Server::RocketmqRust(peer) => peer.store(),
             Server::Kiruna(kiruna) => kiruna.data(),
         }
     }
@@ -111,9 +171,12 @@ impl Server {
 }
 
 /// What servers are made with.
+#[derive(Clone, Copy)]
 pub(crate) struct Lab<'a> {
     pub(crate) signals: &'a Signals,
     pub(crate) kiruna: &'a Path,
+    /// The program whose `bench` makes the load.
+    pub(crate) generator: &'a Path,
 }
 
 /// Our server.
@@ -121,23 +184,23 @@ pub(crate) struct Kiruna {
     process: Option<Owned>,
     program: PathBuf,
     dir: PathBuf,
-    sync: bool,
+    kind: Kind,
     namesrv_port: u16,
     broker_port: u16,
 }
 
 impl Kiruna {
-    fn prepare(label: &str, sync: bool, program: &Path) -> Result<Kiruna> {
+    fn prepare(label: &str, kind: Kind, program: &Path) -> Result<Kiruna> {
         let dir = std::env::temp_dir().join(format!("kiruna-peers-{label}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
         let (namesrv_port, broker_port) = (apache::free_port()?, apache::free_port()?);
-        Ok(Kiruna { process: None, program: program.to_owned(), dir, sync, namesrv_port, broker_port })
+        Ok(Kiruna { process: None, program: program.to_owned(), dir, kind, namesrv_port, broker_port })
     }
 
     fn spawn(&mut self) -> Result<()> {
         self.process = None;
-        let mut command = Command::new(&self.program);
+        let mut command = placed(&self.program, self.kind);
         command.arg("standalone").arg("--data-dir").arg(self.data());
         for (face, port) in [("namesrv", self.namesrv_port), ("broker", self.broker_port)] {
             command.args([format!("--{face}-port"), port.to_string()]);
@@ -145,7 +208,7 @@ impl Kiruna {
         for face in ["grpc", "proxy", "metrics", "console"] {
             command.args([format!("--{face}-port"), "0".to_owned()]);
         }
-        if self.sync {
+        if self.kind == Kind::Sync {
             command.args(["--set", "durability=disk"]);
         }
         command.stdout(Stdio::null()).stderr(File::create(self.dir.join("server.log"))?);
@@ -182,8 +245,8 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) fn start(lab: &Lab<'_>) -> Result<Echo> {
-        let mut command = Command::new(lab.kiruna);
+    pub(crate) fn start(kind: Kind, lab: &Lab<'_>) -> Result<Echo> {
+        let mut command = placed(lab.generator, kind);
         command.args(["bench", "echo"]).stdout(Stdio::piped());
         let mut process = Owned::start(command)?;
         let mut line = String::new();
@@ -195,6 +258,10 @@ impl Echo {
 
     pub(crate) fn check(&mut self) -> Result<()> {
         self.process.check()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }
 
