@@ -17,7 +17,8 @@ use running::Running;
 
 fn suite(namesrv: &str, out: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kiruna"));
-    command.args(["bench", "suite", "-n", namesrv, "--warmup", "0", "--out"]).arg(out).args(flags);
+    command.args(["bench", "suite", "-n", namesrv, "--warmup", "0", "--heat", "0.1", "--out"]);
+    command.arg(out).args(flags);
     command
 }
 
@@ -81,6 +82,9 @@ fn a_report_has_every_step() {
     let done = suite(namesrv, &out, &flags).output().expect("it runs");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
+    let warmed = said.split_once("warmed by 0.1 s of sends, ").and_then(|(_, rest)| rest.split_once(' '));
+    let warmed: Option<u64> = warmed.and_then(|(messages, _)| messages.parse().ok());
+    assert!(warmed > Some(0), "the server had messages before the first step: {said}");
     let (page, figures) = report(&out);
     assert_eq!(serde_json::from_slice::<Value>(&done.stdout).expect("JSON"), figures, "both are the same");
 

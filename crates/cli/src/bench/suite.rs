@@ -74,6 +74,10 @@ pub(crate) struct SuiteArgs {
     /// Seconds before a step starts to measure, 0 to 3600 [default: 2, with --quick 0.5]
     #[arg(long, value_parser = seconds)]
     warmup: Option<f64>,
+    /// Seconds of sends before the first step, 0 to 3600: a server that is compiled while it runs starts slowly [default: 15, with
+    /// --quick 5]
+    #[arg(long, value_parser = seconds)]
+    heat: Option<f64>,
     /// Short steps, and without those that need thousands of connections.
     #[arg(long)]
     quick: bool,
@@ -104,6 +108,10 @@ impl SuiteArgs {
 
     fn warmup(&self) -> Duration {
         Duration::from_secs_f64(self.warmup.unwrap_or(if self.quick { 0.5 } else { 2.0 }))
+    }
+
+    fn heat(&self) -> Duration {
+        Duration::from_secs_f64(self.heat.unwrap_or(if self.quick { 5.0 } else { 15.0 }))
     }
 
     /// The flags that loads have, for questions before the first one.
@@ -174,6 +182,9 @@ pub(super) fn run(args: &SuiteArgs, runtime: Runtime) -> Result<()> {
     };
     eprintln!("{}", opening(args, &environment, steps.len(), &out));
     let rest = runner.rest().ok();
+    if !args.heat().is_zero() {
+        eprintln!("{}", runner.heat(args.heat()));
+    }
     let mut ran: Vec<Ran> = Vec::new();
     for step in &steps {
         if stop.is_set() {
@@ -186,6 +197,7 @@ pub(super) fn run(args: &SuiteArgs, runtime: Runtime) -> Result<()> {
         environment,
         seconds: args.measured().as_secs_f64(),
         warmup: args.warmup().as_secs_f64(),
+        heat: args.heat().as_secs_f64(),
         rest,
         steps: ran,
         wanted: steps.len(),

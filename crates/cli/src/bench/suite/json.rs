@@ -26,6 +26,7 @@ pub(super) fn suite(suite: &Suite) -> Value {
         "environment": environment(&suite.environment),
         "seconds": suite.seconds,
         "warmup": suite.warmup,
+        "heat": suite.heat,
         "wanted": suite.wanted,
         "interrupted": suite.is_interrupted,
         "no_echo": suite.no_echo,

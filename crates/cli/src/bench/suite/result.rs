@@ -19,6 +19,8 @@ pub(super) struct Suite {
     /// Seconds that each step measures, and before it starts to.
     pub(super) seconds: f64,
     pub(super) warmup: f64,
+    /// Seconds of sends before the first step.
+    pub(super) heat: f64,
     /// The machine before the first step, with no load of ours on it.
     pub(super) rest: Option<Machine>,
     pub(super) steps: Vec<Ran>,

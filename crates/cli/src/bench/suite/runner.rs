@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::machine::Machine;
 use super::processor::Servers;
+use super::progress;
 use super::result::{self, Figures, Outcome, Ran};
 use super::steps::{MAXIMUM, Step};
 use super::watch::Watch;
@@ -38,6 +39,23 @@ impl Runner {
         let length = self.seconds.min(Duration::from_secs(1));
         let span = Span::starting_now(Duration::ZERO, length);
         Watch::start(span, self.tick(), Servers::default())?.rest(span, &self.stop)
+    }
+
+    /// Sends to the endpoint for a while without measuring, and says what came of it. What fails here fails again, and is told,
+    /// in the first step.
+    pub(super) fn heat(&self, length: Duration) -> String {
+        let arguments = ["send", "-c", "4", "--outstanding", "64", "--size", "1024"].map(str::to_owned);
+        let driven = || -> Result<u64> {
+            let bench = Bench::parse(&[&arguments[..], &self.endpoint].concat())?;
+            let Loaded { lanes, .. } = self.runtime.block_on(bench.load(&self.stop))?;
+            let terms = Terms { stop: self.stop.clone(), ..Terms::default() };
+            Ok(load::drive(lanes, Span::starting_now(Duration::ZERO, length), &terms)?.messages)
+        };
+        let seconds = length.as_secs_f64();
+        match driven() {
+            Ok(messages) => format!("warmed by {seconds} s of sends, {messages} messages"),
+            Err(error) => format!("not warmed: {}", progress::plain(&super::reasons(&error))),
+        }
     }
 
     /// One step with all that belongs to it.

@@ -83,6 +83,7 @@ fn suite(foreign: &str, steps: Vec<Ran>) -> Suite {
         },
         seconds: 2.0,
         warmup: 0.5,
+        heat: 0.0,
         rest: Some(quiet()),
         wanted: steps.len(),
         steps,
