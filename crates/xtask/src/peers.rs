@@ -290,7 +290,7 @@ impl Bench<'_> {
         servers.sort_unstable();
         servers.dedup();
         let fresh = |(side, kind): &(Side, Kind)| match (side, kind) {
-            (Side::Apache, _) => 30.0,
+            (Side::Apache, _) => 45.0,
             (_, Kind::Cold) => 10.0 + self.options.cold() * 4.0,
             _ => 12.0,
         };
@@ -480,13 +480,7 @@ impl Bench<'_> {
         let mut fresh = Server::prepare(side, &format!("{kind:?}").to_lowercase(), kind, &self.lab)?;
         fresh.start(self.lab.signals)?;
         let namesrv = fresh.namesrv();
-        let seconds = match side {
-            Side::Apache => "15",
-            Side::RocketmqRust => "5",
-            Side::Kiruna => "3",
-        };
-        let warm = ["send", "-n", &namesrv, "--warmup", "0", "--seconds", seconds];
-        self.bench_known(kind, &warm)?;
+        self.warm(side, kind, &namesrv)?;
         match kind {
             Kind::Topics => _ = self.make_topics(&fresh, "1")?,
             Kind::Cold => self.fill(&fresh, "KirunaCold", self.options.cold())?,
@@ -495,6 +489,25 @@ impl Bench<'_> {
         let found = (namesrv, fresh.pid()?, fresh.store());
         self.servers.insert((side, kind), fresh);
         Ok(found)
+    }
+
+    /// Sends to a server that was just started. One on a Java machine gets faster for a while: it is warm when it no longer does.
+    fn warm(&self, side: Side, kind: Kind, namesrv: &str) -> Result<()> {
+        let (seconds, least, most) = match side {
+            Side::Apache => ("5", 3, 12),
+            Side::RocketmqRust => ("5", 1, 1),
+            Side::Kiruna => ("3", 1, 1),
+        };
+        let mut best = 0.0;
+        for stretch in 1..=most {
+            let args = ["send", "-n", namesrv, "--warmup", "0", "--seconds", seconds];
+            let rate = self.bench_known(kind, &args)?["per_second"].as_f64().unwrap_or(0.0);
+            if stretch >= least && rate < best * 1.1 {
+                break;
+            }
+            best = rate.max(best);
+        }
+        Ok(())
     }
 
     /// What servers that were under load take of a processor when nobody asks them anything.

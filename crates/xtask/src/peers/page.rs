@@ -128,7 +128,8 @@ fn method(book: &Book) -> String {
         "\n## How\n\n\
          - One machine, load generator included; turns go Apache, rocketmq-rust, KirunaMQ, echo, Apache, … `echo` is \
          `kiruna bench echo`: it answers at once and stores nothing. What is compared with ourselves takes turns in both orders.\n\
-         - Apache: `{}`, its defaults otherwise (`enablePropertyFilter=true` besides), warmed by 15 s of sends. \
+         - Apache: `{}`, its defaults otherwise (`enablePropertyFilter=true` besides), warmed by sends, in \
+         stretches of 5 s, at least three, until one is no longer a tenth faster than those before. \
          rocketmq-rust {}: `cargo install --locked` of `rocketmq-namesrv` and `rocketmq-broker` from crates.io, defaults, one master on \
          loopback, warmed by 5 s; where it has no figure, what it did stands in its place. KirunaMQ: its defaults, warmed by 3 s. \
          For *sync flush* `flushDiskType=SYNC_FLUSH` and `durability=disk`.\n\
