@@ -12,6 +12,7 @@ mod peers;
 mod process;
 mod rocketmq_rust;
 mod shell;
+mod sizes;
 mod tidy;
 mod timers;
 
@@ -29,6 +30,8 @@ usage: cargo xtask <command>      ($KIRUNA_BIN: a server that is ready, instead 
             [--pairs N] [--seconds N] [--gigabytes N] [--peers apache,rocketmq-rust|none] [--idle-wait SECONDS]
             [--kiruna PATH] [--generator PATH] [--out DIR] [--note TEXT]; sets: base (send,open,pull,e2e,sync), core,
             fanin, topics, cold, delay, tx, sql, life, many
+  sizes     sends of every size of body and batch, both headers, 1 to 1,000 connections, beside echo, written to
+            docs/benchmarks/sizes.md; [--pairs N] [--seconds N] [--kiruna PATH] [--generator PATH] [--out DIR] [--note TEXT]
   count     instructions that the server takes for a send and a pull, by callgrind, beside those that were accepted;
             [--accept]
   kill      kills a loaded server again and again and checks the ledger; [--cycles N]
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "interop" => interop::run(&rest),
         "peers" => peers::run(&rest),
+        "sizes" => sizes::run(&rest),
         "count" => count::run(&rest),
         "kill" => long::kill(&rest),
         "bank" => long::bank(&rest),
