@@ -28,10 +28,10 @@ use self::sides::{Echo, Kind, Lab, Server, Side, placed};
 use crate::process::{Owned, Signals};
 use crate::{rocketmq_rust, shell};
 
-/// A server that has stored more gives way to a fresh one.
-const ROOM: u64 = 6_000_000_000;
+/// A disk that is fuller than this makes servers delete messages before their time.
+const CLEANING: f64 = 0.85;
 /// What a sample may write at most, a second.
-const PACE: u64 = 1_000_000_000;
+const PACE: u64 = 500_000_000;
 /// Waits for an idle machine, over the whole run.
 const IDLE_IN_ALL: Duration = Duration::from_secs(600);
 /// After load, how long a server may go on with what it was left with; and how long it is watched then.
@@ -42,7 +42,7 @@ const REGISTERED: Duration = Duration::from_secs(30);
 /// Load before a sample.
 const WARMUP: u64 = 2;
 /// The log that a cold reader reads: so much, and what it reads in a second at most.
-const COLD: f64 = 4.0;
+const COLD: f64 = 2.5;
 const COLD_PACE: f64 = 0.6;
 
 /// How the command was called.
@@ -242,22 +242,34 @@ fn write(options: &Options, sets: Vec<Set>) -> Result<()> {
 }
 
 fn check_room(options: &Options) -> Result<()> {
-    let servers = options.peers.len() as u64 + 1;
-    let load = servers * ROOM + PACE * (options.seconds + WARMUP);
+    let peers: u64 = options.peers.iter().map(|side| room(*side)).sum();
+    let load = peers + room(Side::Kiruna) + PACE * (options.seconds + WARMUP);
     let wants = |set| options.sets.contains(&set);
     let long = if wants("life") { (options.gigabytes * 1.3e9) as u64 + 2_000_000_000 } else { 0 };
-    let cold = if wants("cold") { (options.cold() * 1.2e9) as u64 + ROOM } else { 0 };
+    let cold = if wants("cold") { (options.cold() * 1.2e9) as u64 + room(Side::Kiruna) } else { 0 };
     let (dir, needed) = (std::env::temp_dir(), load.max(long).max(cold));
-    let free = machine::free(&dir)?;
-    if free < needed {
+    let (free, used) = machine::disk(&dir)?;
+    let full = (used + needed) as f64 / (used + free).max(1) as f64;
+    let gigabytes = |bytes: u64| bytes / 1_000_000_000;
+    if free < needed || (wants("cold") && full > CLEANING) {
         bail!(
-            "{} has {} GB free, {} GB are needed; $TMPDIR names another place",
+            "{} has {} GB free and {} GB in use, {} GB are needed, and above {:.0} % servers delete what is oldest; $TMPDIR names another place",
             dir.display(),
-            free / 1_000_000_000,
-            needed / 1_000_000_000
+            gigabytes(free),
+            gigabytes(used),
+            gigabytes(needed),
+            CLEANING * 100.0
         );
     }
+    if full > CLEANING {
+        eprintln!("the disk may get {:.0} % full: servers delete what is oldest meanwhile", full * 100.0);
+    }
     Ok(())
+}
+
+/// A server that has stored more gives way to a fresh one. Ours is soon warm again, and writes the most.
+fn room(side: Side) -> u64 {
+    if side == Side::Kiruna { 2_000_000_000 } else { 5_000_000_000 }
 }
 
 /// A run under way.
@@ -468,7 +480,8 @@ impl Bench<'_> {
 
     /// A warm server with room for another sample; returns its name server's address, its process and its files.
     fn ready(&mut self, side: Side, kind: Kind) -> Result<(String, u32, PathBuf)> {
-        let room = if kind == Kind::Cold { (self.options.cold() * 1.2e9) as u64 + ROOM } else { ROOM };
+        let long = if kind == Kind::Cold { (self.options.cold() * 1.2e9) as u64 } else { 0 };
+        let room = long + room(side);
         if let Some(running) = self.servers.get_mut(&(side, kind))
             && machine::taken(&running.store()) < room
             && let Ok(pid) = running.pid()

@@ -136,11 +136,14 @@ pub(super) fn handles(pid: u32) -> Result<(f64, f64)> {
     Ok((open as f64, maps.lines().count() as f64))
 }
 
-/// Bytes that can still be written to the disk of `dir`.
-pub(super) fn free(dir: &Path) -> Result<u64> {
+/// Bytes that can still be written to the disk of `dir`, and those that are taken.
+pub(super) fn disk(dir: &Path) -> Result<(u64, u64)> {
     let dir = dir.display().to_string();
-    let text = shell::output(shell::command("df", &["--output=avail", "-B1", &dir]))?;
-    text.lines().nth(1).and_then(|line| line.trim().parse().ok()).context("df printed no number")
+    let text = shell::output(shell::command("df", &["--output=avail,used", "-B1", &dir]))?;
+    let numbers = text.lines().nth(1).context("df printed no numbers")?;
+    let mut numbers = numbers.split_whitespace().map(|number| number.parse().context("df printed no number"));
+    let mut next = || numbers.next().context("df printed too few numbers")?;
+    Ok((next()?, next()?))
 }
 
 /// What a process takes of one core during a while, in percent.

@@ -134,7 +134,7 @@ fn method(book: &Book) -> String {
          loopback, warmed by 5 s; where it has no figure, what it did stands in its place. KirunaMQ: its defaults, warmed by 3 s. \
          For *sync flush* `flushDiskType=SYNC_FLUSH` and `durability=disk`.\n\
          - Each sample follows 2 s of the same load and is begun when what was written before is on the disk. A server that \
-         has stored more than 6 GB gives way to a fresh and warmed one, on all sides alike.\n\
+         has stored more than 5 GB, ours 2 GB, gives way to a fresh and warmed one.\n\
          - A second of the broker's processor time: messages of the sample for each second that the broker's process was on a processor \
          meanwhile (`/proc/PID/stat`, user and system, all threads; of ours the name server is in it).\n\
          - Open loop and end to end count from the moment a message was due.\n\
