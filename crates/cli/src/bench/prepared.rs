@@ -51,6 +51,20 @@ impl Prepared {
         only(&self.bytes, text)
     }
 
+    /// Where each of `texts` stands in the frame, one behind the other: in one pass, however many there are.
+    pub(super) fn find_all<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> Result<Vec<usize>> {
+        let mut from = 0;
+        texts
+            .map(|text| {
+                let rest = &self.bytes[from..];
+                let at = rest.windows(text.len()).position(|window| window == text);
+                let at = from + at.context("a prepared frame lacks what is to be overwritten")?;
+                from = at + text.len();
+                Ok(at)
+            })
+            .collect()
+    }
+
     /// Appends the frame with this number and returns its copy, for what else differs.
     pub(super) fn copy<'a>(&self, number: i32, out: &'a mut Vec<u8>) -> &'a mut [u8] {
         let start = out.len();
@@ -90,5 +104,19 @@ pub(super) fn put_hex(place: &mut [u8], number: u64) {
     for digit in place.iter_mut().rev() {
         *digit = b"0123456789ABCDEF"[(rest & 15) as usize];
         rest >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_found_one_behind_the_other() {
+        let bytes = b"..id1..id2..id1".to_vec();
+        let frame = Prepared { bytes, serialization: Serialization::Json, number_at: 0 };
+        let find = |texts: &[&str]| frame.find_all(texts.iter().map(|text| text.as_bytes()));
+        assert_eq!(find(&["id1", "id2", "id1"]).expect("all are there"), [2, 7, 12]);
+        assert!(find(&["id2", "id2"]).is_err(), "there is no other behind it");
     }
 }

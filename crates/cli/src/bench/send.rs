@@ -309,11 +309,12 @@ impl PreparedSend {
             let header = SendHeader { properties: properties(&ids[0], kind), ..header };
             Prepared::new(&SendMessageV2(header), body, target.serialization)?
         };
-        let unique = |id: &String| Ok(frame.find(id.as_bytes())? + id.len() - UNIQUE_DIGITS);
+        let ends = |(at, id): (usize, &String)| at + id.len() - UNIQUE_DIGITS;
+        let found = frame.find_all(ids.iter().map(String::as_bytes))?;
         Ok(PreparedSend {
             topic_at: target.many.map_or(Ok(0), |_| topics::digits_at(&frame, &target.topic))?,
             born_at: frame.find(BORN.as_bytes())?,
-            ids_at: ids.iter().map(unique).collect::<Result<_>>()?,
+            ids_at: found.into_iter().zip(&ids).map(ends).collect(),
             varies_at: match kind {
                 Kind::Delayed(_) | Kind::Timed(..) => Some(frame.find(DELAY.as_bytes())?),
                 Kind::Shared => Some(frame.find(SHARE_DIGITS.as_bytes())?),
