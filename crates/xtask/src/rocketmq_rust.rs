@@ -93,7 +93,6 @@ impl RocketmqRust {
             .args(args)
             .env("ROCKETMQ_HOME", &self.dir)
             .env("ROCKETMQ_SECURITY_PROFILE", "development-insecure-loopback")
-            .env("ROCKETMQ_HEALTH_BIND_ADDR", format!("127.0.0.1:{}", apache::free_port()?))
             .current_dir(&self.dir)
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -131,12 +130,8 @@ impl RocketmqRust {
     /// The last line that a server printed.
     fn said(&self, which: &str) -> String {
         let log = fs::read_to_string(self.dir.join(format!("{which}.log"))).unwrap_or_default();
-        log.lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("it printed nothing")
-            .trim()
-            .to_owned()
+        let last = log.lines().rev().find(|line| !line.trim().is_empty());
+        plain(last.unwrap_or("it printed nothing").trim())
     }
 }
 
@@ -148,9 +143,26 @@ impl Drop for RocketmqRust {
     }
 }
 
-/// The folder with both programs; built once.
+/// A line without the colours of a terminal.
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+/// The folder with both programs.
+fn root() -> Result<PathBuf> {
+    Ok(std::path::absolute(shell::target().join("peers/rocketmq-rust"))?)
+}
+
+/// Whether both programs are there.
+pub(crate) fn is_built() -> bool {
+    root().is_ok_and(|root| PROGRAMS.iter().all(|(_, program)| root.join("bin").join(program).is_file()))
+}
+
+/// The folder with both programs; built once, which takes an hour on two cores.
 pub(crate) fn programs() -> Result<PathBuf> {
-    let root = std::path::absolute(shell::target().join("peers/rocketmq-rust"))?;
+    let root = root()?;
     for (package, program) in PROGRAMS {
         if !root.join("bin").join(program).is_file() {
             install(&root, package).with_context(|| format!("{package} {VERSION} could not be built"))?;
@@ -160,9 +172,20 @@ pub(crate) fn programs() -> Result<PathBuf> {
 }
 
 fn install(root: &Path, package: &str) -> Result<()> {
-    eprintln!("building {package} {VERSION} from crates.io, once; this takes a while");
+    eprintln!("building {package} {VERSION} from crates.io, once");
     let mut install = shell::command("cargo", &["install", "--quiet", "--locked", "--root"]);
     install.arg(root).arg("--target-dir").arg(root.with_file_name("build"));
     install.arg(format!("{package}@{VERSION}"));
     shell::run(install)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_left_out() {
+        assert_eq!(plain("\u{1b}[2m12:00\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m no room"), "12:00 ERROR no room");
+        assert_eq!(plain("plain"), "plain");
+    }
 }

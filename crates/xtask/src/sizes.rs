@@ -29,6 +29,11 @@ const UNDER_WAY: u64 = 256;
 const BYTES: u64 = 4 << 20;
 /// What stands around a message in a batch.
 const AROUND: u64 = 128;
+/// How long a server may go on with what it was left with, how often that is looked at, and the percent of a core that it may take
+/// then.
+const SETTLING: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(300);
+const CALM: f64 = 7.0;
 /// From here on the page is kept.
 const KEPT: &str = "## Cliffs";
 
@@ -138,7 +143,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let signals = Signals::listen()?;
     let lab = Lab { signals: &signals, kiruna: &options.kiruna, generator: &options.generator };
     let shapes = shapes();
-    let each = (options.seconds + 2) * 2 * options.pairs as u64;
+    let each = (options.seconds + 3) * 2 * options.pairs as u64;
     eprintln!("{} rows, about {} minutes", shapes.len(), (shapes.len() as u64 * each).div_ceil(60));
     let mut bench = Bench { lab, options: &options, server: None, echo: Echo::start(Kind::Plain, &lab)? };
     let mut lines = Vec::new();
@@ -202,7 +207,11 @@ impl Bench<'_> {
             // It is known to its name server a moment after it accepts messages.
             self.lab.signals.pause(Duration::from_secs(2))?;
         }
-        let namesrv = self.server.as_ref().context("it was started")?.namesrv();
+        let server = self.server.as_mut().context("it was started")?;
+        let (namesrv, pid) = (server.namesrv(), server.pid()?);
+        // What the row before left to be written would be in the figures of this one.
+        let begun = Instant::now();
+        while machine::share(pid, self.lab.signals, LOOK)? > CALM && begun.elapsed() < SETTLING {}
         let found = self.sample(shape, ["-n", &namesrv]);
         if found.is_err() {
             self.server = None;
@@ -283,7 +292,7 @@ fn page(options: &Options, lines: &[String], before: &str) -> String {
         let _ = writeln!(page, "| {name} | {text}{note} |");
     }
     page.push_str(
-        "\nSends to 8 queues, closed loop, memory durability; our server, then `echo`, medians of the turns. So many calls are under way on each connection that \
+        "\nSends to 8 queues, closed loop, memory durability; our server, when it has written what the row before left, then `echo`; medians of the turns. So many calls are under way on each connection that \
          there are 256 in all, and no more than 4 MiB on one. A batch is one call, so p99 is that of a batch. What a broker takes at most is 4 MiB, for a \
          message with what is around it as for a batch: larger products of body and batch cannot be.\n\n\
          | Body | Batch | Header | Connections × under way | msg/s | MB/s | p99 µs | `echo` msg/s | MB/s | p99 µs | share |\n\

@@ -147,7 +147,7 @@ pub(super) fn disk(dir: &Path) -> Result<(u64, u64)> {
 }
 
 /// What a process takes of one core during a while, in percent.
-pub(super) fn share(pid: u32, signals: &Signals, watched: Duration) -> Result<f64> {
+pub(crate) fn share(pid: u32, signals: &Signals, watched: Duration) -> Result<f64> {
     let (before, started) = (processor(pid)?, Instant::now());
     signals.pause(watched)?;
     let spent = processor(pid)? - before;
