@@ -44,6 +44,8 @@ const WARMUP: u64 = 2;
 /// The log that a cold reader reads: so much, and what it reads in a second at most.
 const COLD: f64 = 2.5;
 const COLD_PACE: f64 = 0.6;
+/// Bytes on the disk for a gigabyte of bodies in it: what is around them, queues, and files made in advance.
+const COLD_STORED: f64 = 1.8e9;
 
 /// How the command was called.
 pub(super) struct Options {
@@ -258,7 +260,7 @@ fn check_room(options: &Options) -> Result<()> {
     let load = peers + room(Side::Kiruna) + PACE * (options.seconds + WARMUP);
     let wants = |set| options.sets.contains(&set);
     let long = if wants("life") { (options.gigabytes * 1.3e9) as u64 + 2_000_000_000 } else { 0 };
-    let cold = if wants("cold") { (options.cold() * 1.2e9) as u64 + room(Side::Kiruna) } else { 0 };
+    let cold = if wants("cold") { (options.cold() * COLD_STORED) as u64 + room(Side::Kiruna) } else { 0 };
     let (dir, needed) = (std::env::temp_dir(), load.max(long).max(cold));
     let (free, used) = machine::disk(&dir)?;
     let full = (used + needed) as f64 / (used + free).max(1) as f64;
@@ -492,7 +494,7 @@ impl Bench<'_> {
 
     /// A warm server with room for another sample; returns its name server's address, its process and its files.
     fn ready(&mut self, side: Side, kind: Kind) -> Result<(String, u32, PathBuf)> {
-        let long = if kind == Kind::Cold { (self.options.cold() * 1.2e9) as u64 } else { 0 };
+        let long = if kind == Kind::Cold { (self.options.cold() * COLD_STORED) as u64 } else { 0 };
         let room = long + room(side);
         if let Some(running) = self.servers.get_mut(&(side, kind))
             && machine::taken(&running.store()) < room
