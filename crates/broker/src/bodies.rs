@@ -17,8 +17,8 @@ pub(crate) struct Kind {
     max: usize,
 }
 
-/// 34: some thousands of subscriptions.
-pub(crate) const HEARTBEAT: Kind = Kind { name: "heartbeat", max: 1 << 20 };
+/// 34: ten thousand subscriptions with the longest names.
+pub(crate) const HEARTBEAT: Kind = Kind { name: "heartbeat", max: 4 << 20 };
 /// 46: one subscription.
 pub(crate) const FILTER: Kind = Kind { name: "filter to check", max: 256 << 10 };
 /// 41 and 42: as many queues as one request may name.
@@ -94,6 +94,8 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::body::{ConsumerData, HeartbeatData, SubscriptionData};
+    use protocol::names::TopicName;
     use std::collections::BTreeMap;
     use std::path::Path;
 
@@ -109,6 +111,22 @@ mod tests {
                 kind.read::<BTreeMap<String, String>>(format!("{{}}{}", " ".repeat(kind.max - 2)).as_bytes());
             assert!(fits.is_ok(), "{}: {fits:?}", kind.name);
         }
+    }
+
+    #[test]
+    fn a_client_may_subscribe_to_ten_thousand_topics() {
+        let subscription = |index| SubscriptionData {
+            topic: TopicName::stored(format!("{index:0>127}")),
+            sub_string: "*".to_owned(),
+            sub_version: i64::MAX,
+            ..SubscriptionData::default()
+        };
+        let group = ConsumerData {
+            subscription_data_set: (0..10_000).map(subscription).collect(),
+            ..ConsumerData::default()
+        };
+        let data = HeartbeatData { consumer_data_set: vec![group], ..HeartbeatData::default() };
+        assert_eq!(HEARTBEAT.read::<HeartbeatData>(&json::to_vec(&data)), Ok(data));
     }
 
     /// Looks for readers of foreign JSON that go around this file. What the store gives back is ours.

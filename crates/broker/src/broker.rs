@@ -29,6 +29,7 @@ use crate::modes::Modes;
 use crate::offsets::Offsets;
 use crate::ops::send::Brand;
 use crate::rates::Rates;
+use crate::room::Room;
 use crate::settings::Settings;
 use crate::spread::Spread;
 use crate::timer::Timer;
@@ -40,6 +41,8 @@ pub struct Broker {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
     config: ArcSwap<BrokerConfig>,
+    /// How much may be made.
+    room: Arc<Room>,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) forbidden: Forbidden,
@@ -97,9 +100,12 @@ impl Broker {
         store.set_light(puts_light(&config));
         let identity = &config.identity;
         let host = identity.advertised.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+        let room = Arc::new(Room::default());
+        room.follow(&config.creation);
         let broker = Arc::new(Broker {
-            topics: Topics::open(&store, &config, now),
-            groups: Groups::open(&store, now),
+            topics: Topics::open(&store, &config, room.clone(), now),
+            groups: Groups::open(&store, room.clone(), now),
+            room,
             forbidden: Forbidden::open(&store),
             modes: Modes::open(&store),
             clients: Clients::default(),
@@ -148,6 +154,7 @@ impl Broker {
         let config = Arc::new(config);
         // Whoever is rung for by the topics reads the new settings.
         self.config.store(config.clone());
+        self.room.follow(&config.creation);
         self.topics.follow(&config);
         self.store.set_light(puts_light(&config));
         Ok(())
@@ -164,6 +171,11 @@ impl Broker {
         let main = self.side_door.get().filter(|(side, _)| *side == local.port());
         let here = main.map_or(local, |(_, main)| SocketAddr::new(local.ip(), *main));
         self.config().identity.advertised.unwrap_or(here)
+    }
+
+    /// Says what this process or its machine is short of: no topic and no group is made until nothing is.
+    pub fn set_lack(&self, why: Option<&str>) {
+        self.room.set_lack(why);
     }
 
     /// The store underneath.

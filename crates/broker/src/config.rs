@@ -47,6 +47,13 @@ config! {
         light_dispatch: bool = true, "enableMultiDispatch", live;
         /// The most light queues; a message for one more is refused.
         light_queues_max: usize = 1_000_000, "maxLmqConsumeQueueNum", live;
+        /// The most topics; one more is not made, neither by an operator nor by a send. Those that belong to a group (retries,
+        /// dead letters) do not count.
+        topics_max: usize = 1_000_000, "", live;
+        /// The most queues of all topics together, whether they are used or not.
+        queues_max: usize = 4_000_000, "", live;
+        /// The most consumer groups.
+        groups_max: usize = 1_000_000, "", live;
         /// Queues of the template that new topics are made from.
         topic_queues: u32 = 8, "defaultTopicQueueNums", restart, Range::Between(1, 65_535);
         /// Topics may be set to take messages of every kind (`message.type=MIXED`).

@@ -17,6 +17,7 @@ use store::{AppendError, FactChange, Store};
 
 use crate::config::Creation;
 use crate::facts;
+use crate::room::{NoRoom, Room};
 
 /// Groups that servers and tools use without asking.
 const SYSTEM: [&str; 8] = [
@@ -35,6 +36,7 @@ pub struct Groups {
     table: RwLock<HashMap<Group, Arc<SubscriptionGroupConfig>>>,
     /// Held while a change goes to the log and into the table, so that changes have one order.
     version: Mutex<DataVersion>,
+    room: Arc<Room>,
 }
 
 /// Why a group cannot be used.
@@ -55,6 +57,9 @@ pub enum GroupRefused {
     /// A group cannot be called that.
     #[error(transparent)]
     BadName(#[from] NameError),
+    /// Nothing more may be made.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// Its settings did not become part of the log.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -67,7 +72,7 @@ pub(crate) fn is_for_tools(group: &str) -> bool {
 
 impl Groups {
     /// Reads all settings back and adds the groups that every broker has.
-    pub(crate) fn open(store: &Store, now: Timestamp) -> Groups {
+    pub(crate) fn open(store: &Store, room: Arc<Room>, now: Timestamp) -> Groups {
         let system = |name: &&str| {
             let group_name = Group::stored(*name);
             let config = SubscriptionGroupConfig { group_name: group_name.clone(), ..Default::default() };
@@ -86,6 +91,7 @@ impl Groups {
         Groups {
             table: RwLock::new(table),
             version: Mutex::new(version.unwrap_or_else(|| DataVersion::new(now))),
+            room,
         }
     }
 
@@ -111,7 +117,7 @@ impl Groups {
         }
         group.check()?;
         let config = SubscriptionGroupConfig { group_name: group.detached(), ..Default::default() };
-        Ok(self.put(config, true, store, now)?)
+        self.put(config, true, store, now)
     }
 
     /// Returns a group that may consume.
@@ -136,7 +142,7 @@ impl Groups {
         if self.get(&config.group_name).is_none() {
             config.group_name.check()?;
         }
-        Ok(self.put(config, false, store, now)?)
+        self.put(config, false, store, now)
     }
 
     /// Removes a group's settings; false when there were none.
@@ -174,10 +180,12 @@ impl Groups {
         only_new: bool,
         store: &Store,
         now: Timestamp,
-    ) -> Result<Arc<SubscriptionGroupConfig>, AppendError> {
+    ) -> Result<Arc<SubscriptionGroupConfig>, GroupRefused> {
         let mut version = self.version.lock();
-        if only_new && let Some(known) = self.get(&config.group_name) {
-            return Ok(known);
+        match self.get(&config.group_name) {
+            Some(known) if only_new => return Ok(known),
+            Some(_) => {}
+            None => self.room.admit_group(self.table.read().len())?,
         }
         let mut next = *version;
         next.advance(now, 0);

@@ -26,6 +26,7 @@ pub mod offsets;
 pub mod ops;
 mod rates;
 mod refusal;
+pub mod room;
 mod routes;
 mod settings;
 mod spread;

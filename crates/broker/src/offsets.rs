@@ -10,9 +10,9 @@ mod progress;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use protocol::names::{Group, QueueId, QueueOffset, TopicName};
 use store::{AppendError, FactChange, Store};
 
@@ -30,9 +30,23 @@ pub struct Offsets {
     groups: RwLock<HashMap<Group, Arc<Topics>>>,
     /// At least as many as there are explicit moves that no consumer has seen yet; zero lets a pull skip the look.
     moves: AtomicUsize,
+    /// The groups whose progress changed since it was saved, so that saving does not ask all of them.
+    changed: Mutex<Vec<(Group, Arc<Topics>)>>,
 }
 
-type Topics = Mutex<HashMap<TopicName, Progress>>;
+/// The progress of one group.
+#[derive(Default)]
+struct Topics {
+    table: Mutex<HashMap<TopicName, Progress>>,
+    /// It is among those that changed.
+    is_changed: AtomicBool,
+}
+
+impl Topics {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TopicName, Progress>> {
+        self.table.lock()
+    }
+}
 
 impl Offsets {
     /// Reads all rows back.
@@ -49,9 +63,9 @@ impl Offsets {
                 _ => tracing::warn!(bytes = row.len(), "a row of consumer progress is not readable"),
             }
         }
-        let groups =
-            groups.into_iter().map(|(group, topics)| (group, Arc::new(Mutex::new(topics)))).collect();
-        Offsets { groups: RwLock::new(groups), moves: AtomicUsize::new(0) }
+        let read = |table| Arc::new(Topics { table: Mutex::new(table), is_changed: AtomicBool::new(false) });
+        let groups = groups.into_iter().map(|(group, topics)| (group, read(topics))).collect();
+        Offsets { groups: RwLock::new(groups), ..Offsets::default() }
     }
 
     /// Notes how far a consumer has come; never moves a queue back. Also tells where the group stood before.
@@ -203,10 +217,11 @@ impl Offsets {
 
     /// Makes all progress since the last call part of the log; returns how many rows that were.
     pub(crate) fn persist(&self, store: &Store) -> Result<usize, AppendError> {
-        let groups: Vec<(Group, Arc<Topics>)> =
-            self.groups.read().iter().map(|(group, topics)| (group.clone(), topics.clone())).collect();
+        let groups = std::mem::take(&mut *self.changed.lock());
         let mut rows = Vec::new();
         for (group, topics) in &groups {
+            // Before the look: a change behind it is noted anew.
+            topics.is_changed.store(false, Ordering::SeqCst);
             for (topic, progress) in topics.lock().iter_mut() {
                 let row = progress.take_dirty();
                 rows.extend(row.map(|row| (group.clone(), topic.clone(), row)));
@@ -223,6 +238,7 @@ impl Offsets {
             for (group, topic, _) in &rows {
                 self.look(group, topic, Progress::keep_dirty);
             }
+            groups.iter().for_each(|(group, topics)| self.has_changed(group, topics));
         }
         outcome.map(|()| count)
     }
@@ -242,11 +258,20 @@ impl Offsets {
         let known = self.group(group);
         let topics =
             known.unwrap_or_else(|| self.groups.write().entry(group.detached()).or_default().clone());
-        let mut topics = topics.lock();
-        if !topics.contains_key(topic) {
-            topics.insert(topic.detached(), Progress::default());
+        let mut table = topics.lock();
+        if !table.contains_key(topic) {
+            table.insert(topic.detached(), Progress::default());
         }
-        change(topics.get_mut(topic).expect("it was put in a moment ago"))
+        let changed = change(table.get_mut(topic).expect("it was put in a moment ago"));
+        drop(table);
+        self.has_changed(group, &topics);
+        changed
+    }
+
+    fn has_changed(&self, group: &Group, topics: &Arc<Topics>) {
+        if !topics.is_changed.swap(true, Ordering::SeqCst) {
+            self.changed.lock().push((group.detached(), topics.clone()));
+        }
     }
 }
 

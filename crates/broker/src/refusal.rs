@@ -18,6 +18,7 @@ use crate::ops::recall::RecallRefused;
 use crate::ops::reply::ReplyRefused;
 use crate::ops::send::{LightRefused, SendRefused};
 use crate::ops::send_back::SendBackRefused;
+use crate::room::NoRoom;
 use crate::topics::TopicRefused;
 
 impl From<SendRefused> for Refusal {
@@ -200,6 +201,7 @@ impl From<TopicRefused> for Refusal {
     fn from(refused: TopicRefused) -> Refusal {
         match &refused {
             TopicRefused::Append(error) => append(error),
+            TopicRefused::NoRoom(lack) => no_room(lack),
             other => Refusal::new(topic(other), refused.to_string()),
         }
     }
@@ -209,6 +211,7 @@ impl From<GroupRefused> for Refusal {
     fn from(refused: GroupRefused) -> Refusal {
         match &refused {
             GroupRefused::Append(error) => append(error),
+            GroupRefused::NoRoom(lack) => no_room(lack),
             other => Refusal::new(group(other), refused.to_string()),
         }
     }
@@ -222,6 +225,7 @@ fn topic(refused: &TopicRefused) -> ResponseCode {
         | TopicRefused::Reserved { .. } => ResponseCode::NO_PERMISSION,
         TopicRefused::BadName(_) | TopicRefused::NoSuchQueue { .. } => ResponseCode::INVALID_PARAMETER,
         TopicRefused::Queues(_) => ResponseCode::SYSTEM_ERROR,
+        TopicRefused::NoRoom(lack) => no_room(lack).code,
         TopicRefused::Append(error) => append(error).code,
     }
 }
@@ -231,8 +235,14 @@ fn group(refused: &GroupRefused) -> ResponseCode {
         GroupRefused::Missing { .. } => ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
         GroupRefused::Disabled { .. } => ResponseCode::NO_PERMISSION,
         GroupRefused::BadName(_) => ResponseCode::INVALID_PARAMETER,
+        GroupRefused::NoRoom(lack) => no_room(lack).code,
         GroupRefused::Append(error) => append(error).code,
     }
+}
+
+/// What a client is told when nothing new is made. As for a full disk: another broker may have room.
+fn no_room(lack: &NoRoom) -> Refusal {
+    Refusal::new(ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now: {lack}"))
 }
 
 /// What a client is told when the store took nothing.

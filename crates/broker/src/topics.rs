@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -29,6 +29,7 @@ use self::journal::Journal;
 use crate::config::BrokerConfig;
 use crate::facts;
 use crate::rates::{Rates, TopicTraffic};
+use crate::room::{NoRoom, Room};
 
 /// Bit of a permission: topics may be made from this one.
 pub const INHERIT: i32 = 1;
@@ -54,6 +55,9 @@ pub struct Topics {
     journal: Mutex<Journal>,
     /// Light queues are topics that nobody makes.
     light: AtomicBool,
+    /// Queues that all topics have together, used or not.
+    queues: AtomicUsize,
+    room: Arc<Room>,
 }
 
 /// One topic as it is set now. A change makes a new one.
@@ -131,6 +135,9 @@ pub enum TopicRefused {
     /// The store has as many queues as it may have.
     #[error(transparent)]
     Queues(#[from] QueueLimit),
+    /// Nothing more may be made.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// Its settings did not become part of the log.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -138,7 +145,7 @@ pub enum TopicRefused {
 
 impl Topics {
     /// Reads all settings back and adds the topics that every broker has.
-    pub(crate) fn open(store: &Store, config: &BrokerConfig, now: Timestamp) -> Topics {
+    pub(crate) fn open(store: &Store, config: &BrokerConfig, room: Arc<Room>, now: Timestamp) -> Topics {
         let mut table: HashMap<TopicName, Arc<Topic>> = HashMap::new();
         for (name, value) in store.facts(facts::TOPICS) {
             match json::from_slice::<TopicConfig>(&value) {
@@ -155,8 +162,12 @@ impl Topics {
             changed: Watermark::default(),
             journal: Mutex::default(),
             light: AtomicBool::new(true),
+            queues: AtomicUsize::new(0),
+            room,
         };
         topics.follow(config);
+        let queues = topics.table.read().values().map(|topic| queues_of(&topic.config)).sum();
+        topics.queues.store(queues, Ordering::Relaxed);
         topics
     }
 
@@ -273,7 +284,8 @@ impl Topics {
         let gone = FactChange { kind: facts::TOPICS, key: name.as_bytes().to_vec(), value: None };
         // One record: settings without messages, or messages without settings, would outlive a crash in between.
         store.remove_topic(name, &[gone, version_fact(&next)])?;
-        self.table.write().remove(name.as_str());
+        let removed = self.table.write().remove(name.as_str());
+        self.counted(removed.map_or(0, |topic| queues_of(&topic.config)), 0);
         *version = next;
         self.changed_by(Journal::cut);
         tracing::info!(topic = %name, "topic removed");
@@ -361,9 +373,12 @@ impl Topics {
             if self.get(&config.topic_name).is_some() { Ok(()) } else { Err(error) }
         })?;
         let mut version = self.version.lock();
-        if only_new && let Some(topic) = self.get(&config.topic_name) {
+        let known = self.get(&config.topic_name);
+        if only_new && let Some(topic) = known {
             return Ok(topic);
         }
+        let (before, queues) = (known.as_deref().map(|topic| queues_of(&topic.config)), queues_of(&config));
+        self.admit(&config.topic_name, before, queues)?;
         let mut next = *version;
         next.advance(now, 0);
         let key = config.topic_name.as_bytes().to_vec();
@@ -373,9 +388,35 @@ impl Topics {
         tracing::info!(topic = %config.topic_name, queues = config.write_queue_nums, "topic set");
         let topic = Arc::new(Topic::new(config));
         self.table.write().insert(topic.name().clone(), topic.clone());
+        self.counted(before.unwrap_or(0), queues);
         self.changed_by(|journal| journal.note(topic.name()));
         Ok(topic)
     }
+
+    /// Says whether a topic that had `before` queues, if it is known, may have `queues`. Where messages go that failed is not
+    /// refused: there are at most two such topics for each group.
+    fn admit(&self, name: &TopicName, before: Option<usize>, queues: usize) -> Result<(), NoRoom> {
+        let is_of_group = name.is_retry() || name.is_dlq();
+        if !is_of_group && before.is_none() {
+            self.room.admit_topic(self.count())?;
+        }
+        if !is_of_group && before.is_none_or(|before| queues > before) {
+            let others = self.queues.load(Ordering::Relaxed).saturating_sub(before.unwrap_or(0));
+            self.room.admit_queues(others.saturating_add(queues))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a topic has other queues; called by whoever holds the lock of changes.
+    fn counted(&self, before: usize, after: usize) {
+        let queues = self.queues.load(Ordering::Relaxed);
+        self.queues.store(queues.saturating_sub(before).saturating_add(after), Ordering::Relaxed);
+    }
+}
+
+/// The queues that a topic has for senders or readers.
+fn queues_of(config: &TopicConfig) -> usize {
+    usize::try_from(config.write_queue_nums.max(config.read_queue_nums)).unwrap_or(0)
 }
 
 /// The name under which the traffic of a topic is counted: light queues are too many to count each by itself.

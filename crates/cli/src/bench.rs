@@ -3,6 +3,7 @@
 //! nothing and shows what the machine can do at most. One thread makes the load, so that figures of different
 //! servers differ by the server alone. Latency counts from the moment a message was due.
 
+mod crowd;
 mod e2e;
 mod echo;
 mod load;
@@ -46,6 +47,8 @@ pub(crate) enum Bench {
     Timers(timers::TimersArgs),
     /// From the moment a message is due to its arrival at a consumer that waits for it.
     E2e(e2e::E2eArgs),
+    /// Many connections that mostly do nothing: what they cost, and what those pay who work beside them.
+    Crowd(crowd::CrowdArgs),
     /// A server that answers every request at once and stores nothing.
     Echo(echo::EchoArgs),
     /// All of that in one go, with a report: tables, plots, and whether the machine was quiet enough to believe them.
@@ -79,7 +82,7 @@ impl Bench {
             Bench::Pull(args) => Some(&args.common),
             Bench::Tx(args) => Some(&args.common),
             Bench::E2e(args) => Some(&args.common),
-            Bench::Topics(_) | Bench::Timers(_) | Bench::Echo(_) | Bench::Suite(_) => None,
+            Bench::Topics(_) | Bench::Timers(_) | Bench::Crowd(_) | Bench::Echo(_) | Bench::Suite(_) => None,
         }
     }
 
@@ -95,7 +98,7 @@ impl Bench {
             Bench::Pull(args) => pull::prepare(args, &target, stop).await?,
             Bench::Tx(args) => tx::prepare(args, &target)?,
             Bench::E2e(args) => e2e::prepare(args, &target).await?,
-            Bench::Topics(_) | Bench::Timers(_) | Bench::Echo(_) | Bench::Suite(_) => {
+            Bench::Topics(_) | Bench::Timers(_) | Bench::Crowd(_) | Bench::Echo(_) | Bench::Suite(_) => {
                 bail!("this command is no load")
             }
         };
@@ -170,6 +173,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Topics(args) => runtime.block_on(topics::run(args)),
         Bench::Timers(args) => runtime.block_on(timers::run(args)),
         Bench::E2e(args) => runtime.block_on(e2e::run(args)),
+        Bench::Crowd(args) => runtime.block_on(crowd::run(args)),
         Bench::Echo(args) => echo::run(args),
         Bench::Suite(args) => suite::run(&args, runtime),
     }

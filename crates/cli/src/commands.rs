@@ -6,6 +6,7 @@ pub(crate) mod delay;
 pub(crate) mod demo;
 pub(crate) mod dlq;
 pub(crate) mod group;
+mod limits;
 pub(crate) mod msg;
 pub(crate) mod pubsub;
 pub(crate) mod server;

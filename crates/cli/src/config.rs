@@ -43,8 +43,11 @@ stdx::config! {
         drain: Duration = Duration::from_secs(3), "", restart;
         /// Bytes of requests that may wait for an answer, over all connections; beyond it they are refused as busy.
         request_bytes: ByteSize = ByteSize::mib(256), "", restart;
-        /// Connections that may be open.
+        /// Connections that may be open on a port; fewer where the system allows the process too few descriptors, of which the log
+        /// keeps some.
         connections: usize = 16_384, "", restart, Range::AtLeast(1);
+        /// While less memory than this is left, no topic and no group is made; 0 does not look.
+        memory_reserve: ByteSize = ByteSize::mib(128), "", restart;
         /// Threads that serve connections; 0 takes half of the cores, as the log needs the others, and two of two.
         workers: usize = 0, "serverWorkerThreads", restart, Range::Between(0, 1024);
     }

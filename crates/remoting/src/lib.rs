@@ -20,6 +20,7 @@ mod pending;
 mod quiet;
 mod reply;
 mod router;
+mod seats;
 mod server;
 
 pub use admission::Class;
@@ -30,4 +31,5 @@ pub use gather::{Answer, Asked, Turn};
 pub use handle::Connection;
 pub use reply::{Body, Refusal, Reply};
 pub use router::{Ctx, Router};
+pub use seats::Seats;
 pub use server::{Server, ServerConfig, ServerUsage};

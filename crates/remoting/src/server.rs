@@ -4,12 +4,14 @@
 //! Invariant: every connection is in the table from its accept to the end of its task.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::{Condvar, Mutex};
 use protocol::caps;
 use protocol::frame::Serialization;
@@ -23,6 +25,7 @@ use crate::handle::{Connection, Ends, Wish};
 use crate::net;
 use crate::quiet::Quiet;
 use crate::router::{Router, Routes};
+use crate::seats::{Seat, Seats};
 
 /// Accepted sockets that wait for their worker.
 const DEALT_AHEAD: usize = 256;
@@ -56,6 +59,8 @@ pub struct ServerConfig {
     pub stuck_total: usize,
     /// Unanswered requests of ours to one peer.
     pub in_flight_per_connection: usize,
+    /// Connections of all servers that share them.
+    pub seats: Seats,
     /// Threads that serve connections.
     pub workers: usize,
     /// Threads are called this and a number.
@@ -83,6 +88,7 @@ impl Default for ServerConfig {
             unsent_per_connection: 1 << 20,
             stuck_total: 256 << 20,
             in_flight_per_connection: 4096,
+            seats: Seats::default(),
             workers: std::thread::available_parallelism().map_or(1, |cores| usual_workers(cores.get())),
             name: "server",
         }
@@ -105,22 +111,22 @@ struct Worker {
 }
 
 /// A connection of a worker, counted for as long as it is there.
-struct Seat(Arc<AtomicUsize>);
+struct Counted(Arc<AtomicUsize>);
 
-impl Seat {
-    fn at(worker: &Worker) -> Seat {
+impl Counted {
+    fn at(worker: &Worker) -> Counted {
         worker.open.fetch_add(1, Ordering::Relaxed);
-        Seat(worker.open.clone())
+        Counted(worker.open.clone())
     }
 }
 
-impl Drop for Seat {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-type Dealt = (std::net::TcpStream, SocketAddr, Seat);
+type Dealt = (std::net::TcpStream, SocketAddr, (Seat, Counted));
 type OnClose = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What all workers share.
@@ -252,19 +258,26 @@ async fn work(
 /// client that opens a connection to ask for the route before each other one would have them all on one worker.
 async fn accept_all(house: Arc<House>, listener: std::net::TcpListener, workers: Vec<Worker>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
+    let mut spare = Spare::take();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = house.closing.notified() => return,
         };
         let dealt = match accepted {
-            Ok((stream, peer)) if house.has_room(peer) => stream.into_std().map(|socket| (socket, peer)),
-            Ok(_) => continue,
+            Ok((stream, peer)) => match house.seat(peer) {
+                Some(seat) => stream.into_std().map(|socket| (socket, peer, seat)),
+                None => continue,
+            },
+            Err(error) if is_out_of_descriptors(&error) && spare.turn_away(&listener) => {
+                house.say(&error);
+                continue;
+            }
             Err(error) => Err(error),
         };
         match (dealt, workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed))) {
-            (Ok((socket, peer)), Some(worker)) => {
-                if worker.dealt.send((socket, peer, Seat::at(worker))).await.is_err() {
+            (Ok((socket, peer, seat)), Some(worker)) => {
+                if worker.dealt.send((socket, peer, (seat, Counted::at(worker)))).await.is_err() {
                     return;
                 }
             }
@@ -274,30 +287,70 @@ async fn accept_all(house: Arc<House>, listener: std::net::TcpListener, workers:
     }
 }
 
-impl House {
-    fn has_room(&self, peer: SocketAddr) -> bool {
-        let open = self.open.lock().len();
-        let has_room = open < self.config.max_connections;
-        if !has_room {
-            static FULL: Quiet = Quiet::new();
-            if let Some(unsaid) = FULL.speak(self.clock.now()) {
-                tracing::warn!(%peer, open, unsaid, "connection refused, as many are open as allowed");
-            }
-        }
-        has_room
+/// A descriptor that is kept for the moment when there is none: with it, whoever connects then is told no. Without, it would
+/// wait for an answer that does not come.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn take() -> Spare {
+        Spare(File::open("/dev/null").ok())
     }
 
-    /// Waits out a failure of accept, mostly the lack of descriptors.
+    /// Closes the next connection that waits to be accepted; false when that could not be done either.
+    fn turn_away(&mut self, listener: &TcpListener) -> bool {
+        self.0 = None;
+        let gone = listener.accept().now_or_never();
+        let is_gone = matches!(gone, Some(Ok(_)));
+        drop(gone);
+        *self = Spare::take();
+        is_gone
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+/// The machine has no descriptor left.
+const ENFILE: i32 = 23;
+/// The process has none.
+const EMFILE: i32 = 24;
+
+impl House {
+    /// Takes the seat of a connection; without one it is closed.
+    fn seat(&self, peer: SocketAddr) -> Option<Seat> {
+        static FULL: Quiet = Quiet::new();
+        let (open, most) = (self.open.lock().len(), self.config.max_connections);
+        let seat = if open < most { self.config.seats.take() } else { None };
+        if seat.is_none()
+            && let Some(unsaid) = FULL.speak(self.clock.now())
+        {
+            let seats = self.config.seats.most();
+            tracing::warn!(%peer, open, most, seats, unsaid, "connection refused, as many are open as allowed");
+        }
+        seat
+    }
+
+    /// Waits out a failure of accept.
     async fn stumble(&self, error: &io::Error) {
+        self.say(error);
+        tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+    }
+
+    fn say(&self, error: &io::Error) {
         static STUMBLED: Quiet = Quiet::new();
         if let Some(unsaid) = STUMBLED.speak(self.clock.now()) {
             tracing::warn!(%error, unsaid, "cannot accept a connection");
         }
-        tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
     }
 
     /// Makes the task of an accepted connection and enters it into the table.
-    fn admit(self: &Arc<House>, stream: TcpStream, peer: SocketAddr, seat: Seat) -> io::Result<Link> {
+    fn admit(
+        self: &Arc<House>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        held: (Seat, Counted),
+    ) -> io::Result<Link> {
         net::tune(&stream)?;
         let config = &self.config;
         let connection = Connection::new(Ends {
@@ -322,9 +375,9 @@ impl House {
         let gate = Gate::new(self.budget.clone(), share, config.request_deadline);
         let house = self.clone();
         let on_end = Box::new(move |id| {
-            // It goes with the connection.
-            let Seat(_) = &seat;
             house.forget(id);
+            // Kept until here, and gone with this closure, behind the socket.
+            let _ = &held;
         });
         Ok(Link::new(stream, connection, self.routes.clone(), limits, gate, on_end))
     }

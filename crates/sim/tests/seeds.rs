@@ -17,6 +17,7 @@ const REACHED: [&str; 37] = [
     "%RET read",
     "damage set aside",
     "fault DiskFull",
+    "fault NoDescriptors",
     "fault FailedSync",
     "fault FailedWrite",
     "fault Kill",

@@ -37,6 +37,11 @@ pub enum OpenMode {
     Replace,
 }
 
+/// True for a lack of room, of descriptors or of mappings: nothing was done, nothing is lost, and it may pass.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirEntry {

@@ -7,13 +7,13 @@
 //! there.
 
 use std::collections::VecDeque;
-use std::io;
 
 use parking_lot::Mutex;
 use protocol::names::LogOffset;
 use protocol::record::{self, Record, Scan};
 
 use crate::append::Sequencer;
+use crate::disk::is_shortage;
 use crate::hints::Hint;
 use crate::log::{Log, Part};
 use crate::views::{Arrival, ViewError, Views};
@@ -151,9 +151,7 @@ impl Run<'_> {
 
 fn stuck(error: ViewError) -> Stuck {
     match error {
-        ViewError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-            Stuck::Full(source.to_string())
-        }
+        ViewError::Disk { source, .. } if is_shortage(&source) => Stuck::Full(source.to_string()),
         error => Stuck::Broken(error.to_string()),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::disk::is_shortage;
 use crate::health::Health;
 use crate::log::Log;
 use crate::stage::Stage;
@@ -60,7 +61,7 @@ impl Drain {
             let Some(stage) = log.stages().from(at) else { break };
             match write_some(log, &stage, at, written, at >= state.cached_to) {
                 Ok(to) => at = to,
-                Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                Err(e) if is_shortage(&e) => {
                     health.set_full(Some(e.to_string()));
                     return Ok(at - start);
                 }

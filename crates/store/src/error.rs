@@ -31,10 +31,11 @@ pub enum AppendError {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// There is no room. Reads go on, and appends resume by themselves once there is.
-    #[error("the disk is full: {why}")]
+    /// There is no room on the disk, or no descriptor or mapping for more. Reads go on, and appends resume by themselves
+    /// once there is.
+    #[error("the store has no room: {why}")]
     DiskFull {
-        /// What was tried and how much room there is.
+        /// What was tried and what is missing.
         why: Arc<str>,
     },
     /// A write or sync failed before; nothing can be promised any more.

@@ -67,8 +67,8 @@ impl Health {
         let mut full = self.full.write();
         if full.is_some() != why.is_some() {
             match &why {
-                Some(why) => tracing::warn!(why, "the disk is full: appends are refused"),
-                None => tracing::info!("the disk has room again: appends are taken"),
+                Some(why) => tracing::warn!(why, "the store has no room: appends are refused"),
+                None => tracing::info!("the store has room again: appends are taken"),
             }
         }
         *full = why.map(Arc::from);

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{DIRECT_ALIGN, Disk, Tape, TapeWriter};
+use crate::disk::{DIRECT_ALIGN, Disk, Tape, TapeWriter, is_shortage};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"KIRSTG02");
 const NO_BASE: u64 = u64::MAX;
@@ -191,7 +191,7 @@ impl Stages {
         self.pressed.store(!pool.leased.is_empty(), Ordering::Relaxed);
     }
 
-    /// Makes one more stage; false when its disk has no room and we can live with what we have.
+    /// Makes one more stage; false when there is no room for it and we can live with what we have.
     fn make(&self) -> io::Result<bool> {
         let (number, made) = {
             let mut pool = self.pool.lock();
@@ -200,12 +200,18 @@ impl Stages {
         };
         let path = self.dir.join(file_name(number));
         let tape = match self.disk.create_tape(&path, self.capacity + BLOCK as usize) {
-            Err(e) if e.kind() == io::ErrorKind::StorageFull && made >= 2 => {
+            Ok(tape) => tape,
+            Err(e) => {
+                // What there is of it would take its room for good.
                 let _ = self.disk.remove(&path);
-                self.pool.lock().max = made;
+                if made < 2 || !is_shortage(&e) {
+                    return Err(e);
+                }
+                if e.kind() == io::ErrorKind::StorageFull {
+                    self.pool.lock().max = made;
+                }
                 return Ok(false);
             }
-            other => other?,
         };
         tape.set_word(WORD_BASE, NO_BASE);
         set_bytes(&tape, WORD_BOOT, self.owner.boot);

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use protocol::filter::Filter;
@@ -79,6 +79,8 @@ pub struct Store {
     unread_floor: AtomicU64,
     /// Says from where on messages are still owed to somebody.
     owed: Mutex<Option<Owed>>,
+    /// Dispatch has no room for what it met last.
+    is_stuck: AtomicBool,
     /// Messages go to the light queues that they list.
     is_light: AtomicBool,
     metrics: Metrics,
@@ -289,6 +291,7 @@ impl Store {
         }
         let Store { log, marks, views, sequencer, .. } = self;
         let (applied, stuck) = self.dispatch.step(Ways { log, marks, views, sequencer }, max, arrivals);
+        self.is_stuck.store(matches!(stuck, Some(Stuck::Full(_))), Ordering::Release);
         match stuck {
             None => {}
             Some(Stuck::Full(why)) => self.health.set_full(Some(why)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::names::{LogOffset, QueueId};
 use store::disk::sim::{SimDisk, SyncFault};
-use store::{AppendError, Durability, FactChange, FactKind, OpenError, Settled};
+use store::{AppendError, ArenaShape, Durability, FactChange, FactKind, OpenError, Settled};
 
 use crate::rig::*;
 
@@ -99,6 +99,78 @@ fn a_full_disk_refuses_with_its_reason_and_resumes_by_itself() {
     assert_eq!(read_all(&store, "t", 0).len(), sent + 1);
     let store = open(&disk.kill(), small(Durability::Memory)).unwrap();
     assert_eq!(read_all(&store, "t", 0).len(), sent + 1);
+}
+
+#[test]
+fn without_descriptors_nothing_is_taken_and_nothing_is_lost() {
+    for durability in [Durability::Memory, Durability::Disk] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, small(durability)).unwrap();
+        append(&store, "t", 0, b"first").unwrap();
+        run(&store);
+        disk.set_short(true);
+        let mut sent = 1;
+        let why = loop {
+            match append(&store, "t", 0, &[7; 500]) {
+                Ok(_) => sent += 1,
+                Err(AppendError::DiskFull { why }) => break why.to_string(),
+                Err(AppendError::Busy { .. }) => break "busy".to_owned(),
+                Err(e) => panic!("{e}"),
+            }
+            run(&store);
+            store.checkpoint_step(true);
+            assert!(sent < 1000, "the log goes on without a file");
+        };
+        assert!(why.contains("may open no more") || why == "busy", "{why}");
+        assert_eq!(store.poisoned(), None);
+        run(&store);
+        store.retain_step();
+        disk.set_short(false);
+        store.retain_step();
+        run(&store);
+        append(&store, "t", 0, b"again").unwrap();
+        run(&store);
+        store.checkpoint_step(true);
+        assert_eq!((read_all(&store, "t", 0).len(), store.poisoned()), (sent + 1, None));
+        let store = open(&disk.kill(), small(durability)).unwrap();
+        assert_eq!(read_all(&store, "t", 0).len(), sent + 1);
+    }
+}
+
+#[test]
+fn while_dispatch_has_no_room_nothing_more_is_taken() {
+    let disk = SimDisk::new(1);
+    let mut config = small(Durability::Memory);
+    config.segment_size = 16 << 20;
+    config.arena = ArenaShape { top_class: 8, first_blocks: 2, max_blocks: 4 };
+    let store = open(&disk, config).unwrap();
+    append(&store, "t", 0, b"first").unwrap();
+    run(&store);
+    disk.set_short(true);
+    // Each queue takes a part of the arena; at some point that has to grow by a file and a mapping.
+    let mut taken = 0;
+    while append(&store, "t", taken + 1, b"x").is_ok() {
+        taken += 1;
+        store.drain_step();
+        store.dispatch_step(100, &mut Vec::new());
+        assert!(taken < 10_000, "the arena never grows");
+    }
+    let unseen = store.watermarks().written.get() - store.watermarks().dispatched.get();
+    assert!(unseen > 0, "refused for another reason");
+    // There is room for a segment, and still nobody would see what is sent.
+    for _ in 0..3 {
+        store.retain_step();
+        let refused = append(&store, "t", 0, b"y");
+        assert!(matches!(&refused, Err(AppendError::DiskFull { .. })), "{refused:?}");
+        store.dispatch_step(100, &mut Vec::new());
+    }
+    disk.set_short(false);
+    store.dispatch_step(100, &mut Vec::new());
+    store.retain_step();
+    append(&store, "t", 0, b"room again").unwrap();
+    run(&store);
+    assert_eq!(store.watermarks().written.get(), store.watermarks().dispatched.get());
+    assert_eq!(read_all(&store, "t", taken).len(), 1);
 }
 
 #[test]

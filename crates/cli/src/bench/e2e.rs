@@ -71,10 +71,10 @@ pub(super) async fn prepare(args: &E2eArgs, target: &Target) -> Result<(Work, Ve
 }
 
 /// Sends messages that carry when they were due.
-struct Stamper {
-    producer: Producer,
-    size: usize,
-    epoch: Instant,
+pub(super) struct Stamper {
+    pub(super) producer: Producer,
+    pub(super) size: usize,
+    pub(super) epoch: Instant,
 }
 
 impl Talk for Stamper {

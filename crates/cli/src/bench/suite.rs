@@ -38,6 +38,7 @@ use crate::when;
 use environment::Environment;
 use result::{Ran, Suite};
 use runner::Runner;
+pub(in crate::bench) use runner::allow_connections;
 
 /// What `--help` says behind the flags.
 pub(super) const AFTER_HELP: &str = "\
@@ -161,7 +162,7 @@ pub(super) fn run(args: &SuiteArgs, runtime: Runtime) -> Result<()> {
     environment.brokers = runtime.block_on(reach(args))?;
     let out = args.out.clone().unwrap_or_else(|| directory(&when::text(started.0)));
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    if let Err(error) = runner::allow_connections() {
+    if let Err(error) = allow_connections() {
         eprintln!("kiruna: {error:#}");
     }
     let stop = Stop::default();

@@ -12,11 +12,12 @@ use anyhow::{Context, Result};
 use broker::{Broker, Membership, Running};
 use clap::Args;
 use namesrv::{NameServer, NameServerConfig};
-use remoting::{Server, ServerConfig};
-use stdx::{Clock, SystemClock, Threads};
+use remoting::{Seats, Server, ServerConfig};
+use stdx::{ByteSize, Clock, SystemClock, Threads};
 use store::disk::FileDisk;
 use store::{Durability, OpenError, Store};
 
+use crate::commands::limits;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 
@@ -107,6 +108,7 @@ pub(crate) struct Node {
     broker: Option<BrokerNode>,
     data_dir: PathBuf,
     drain: Duration,
+    memory_reserve: ByteSize,
 }
 
 struct BrokerNode {
@@ -139,19 +141,22 @@ impl Node {
         if !problems.is_empty() {
             return Err(Exit::config(problems.join("\n")).into());
         }
+        limits::begin_small();
         let clock = SystemClock::new();
         let mut node = Node {
             namesrv: None,
             broker: None,
             data_dir: config.node.data_dir.clone(),
             drain: config.node.drain,
+            memory_reserve: config.node.memory_reserve,
         };
+        let seats = Seats::new(limits::seats(config.node.connections)?);
         if roles != Roles::Broker {
-            node.namesrv = Some(start_namesrv(config, roles, &clock)?);
+            node.namesrv = Some(start_namesrv(config, roles, &seats, &clock)?);
         }
         if roles != Roles::NameServer {
             let here = node.namesrv.as_ref().map(|server| reachable(server.local_addr()));
-            node.broker = Some(start_broker(config, roles, &clock, here)?);
+            node.broker = Some(start_broker(config, roles, (&seats, here), &clock)?);
         }
         Ok(node)
     }
@@ -189,12 +194,14 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut look = tokio::time::interval(Duration::from_millis(200));
+            let mut weigh = tokio::time::interval(Duration::from_secs(1));
             let stopped = exit::signal();
             tokio::pin!(stopped);
             loop {
                 tokio::select! {
                     signal = &mut stopped => return signal,
                     _ = look.tick() => self.check()?,
+                    _ = weigh.tick() => self.weigh(),
                 }
             }
         })
@@ -204,6 +211,14 @@ impl Node {
         match self.broker.as_ref().and_then(|broker| broker.store.poisoned()) {
             Some(cause) => Err(Exit::poisoned(cause).into()),
             None => Ok(()),
+        }
+    }
+
+    /// Nothing new is made while memory is short.
+    fn weigh(&self) {
+        limits::grow();
+        if let Some(broker) = &self.broker {
+            broker.broker.set_lack(limits::lack_of_memory(self.memory_reserve).as_deref());
         }
     }
 
@@ -229,7 +244,7 @@ impl Node {
     }
 }
 
-fn start_namesrv(config: &Config, roles: Roles, clock: &Arc<dyn Clock>) -> Result<Server> {
+fn start_namesrv(config: &Config, roles: Roles, seats: &Seats, clock: &Arc<dyn Clock>) -> Result<Server> {
     let given = NameServerConfig { dir: config.node.data_dir.join("namesrv"), ..config.namesrv.clone() };
     let namesrv = Arc::new(NameServer::open(given, &**clock).context("cannot open the name server")?);
     let address = SocketAddr::new(bind_ip(config, roles)?, config.node.namesrv_port);
@@ -237,7 +252,7 @@ fn start_namesrv(config: &Config, roles: Roles, clock: &Arc<dyn Clock>) -> Resul
     let on_close = Arc::new(move |connection| closed.closed(connection));
     Server::bind(
         address,
-        server_config(config, "namesrv"),
+        server_config(config, "namesrv", seats),
         namesrv::routes(),
         namesrv,
         clock.clone(),
@@ -251,8 +266,8 @@ fn start_namesrv(config: &Config, roles: Roles, clock: &Arc<dyn Clock>) -> Resul
 fn start_broker(
     config: &Config,
     roles: Roles,
+    (seats, namesrv): (&Seats, Option<SocketAddr>),
     clock: &Arc<dyn Clock>,
-    namesrv: Option<SocketAddr>,
 ) -> Result<BrokerNode> {
     let store = open_store(config, clock)?;
     let broker = Broker::open(config.broker.clone(), store.clone(), clock.clone()).map_err(Exit::config)?;
@@ -260,10 +275,11 @@ fn start_broker(
     store.start(&mut store_threads)?;
     let running = broker.run()?;
     let address = SocketAddr::new(bind_ip(config, roles)?, config.node.broker_port);
-    let server = listen_for(&broker, address, server_config(config, "broker"), clock).with_context(|| {
-        format!("cannot listen on {address} for the broker; --broker-port 0 takes a free port")
-    })?;
-    let fast = start_fast(config, &broker, server.local_addr(), clock)?;
+    let server =
+        listen_for(&broker, address, server_config(config, "broker", seats), clock).with_context(|| {
+            format!("cannot listen on {address} for the broker; --broker-port 0 takes a free port")
+        })?;
+    let fast = start_fast(config, &broker, server.local_addr(), seats, clock)?;
     let mut namesrvs: Vec<String> = namesrv.iter().map(ToString::to_string).collect();
     namesrvs.extend(
         config.node.namesrv.split(';').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned),
@@ -289,12 +305,13 @@ fn start_fast(
     config: &Config,
     broker: &Arc<Broker>,
     main: SocketAddr,
+    seats: &Seats,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Server>> {
     let Some(port) = config.node.fast_port() else { return Ok(None) };
     let address = SocketAddr::new(main.ip(), port);
     broker.also_reached_at(port, main.port());
-    match listen_for(broker, address, server_config(config, "fast"), clock) {
+    match listen_for(broker, address, server_config(config, "fast", seats), clock) {
         Ok(server) => Ok(Some(server)),
         Err(error) if config.node.fast_port.is_none() => {
             tracing::warn!(
@@ -310,7 +327,9 @@ fn start_fast(
 }
 
 fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<Store>> {
-    let given = config.log.store(&config.node.data_dir, config.broker.sending.max_message);
+    let mut given = config.log.store(&config.node.data_dir, config.broker.sending.max_message);
+    let creation = &config.broker.creation;
+    given.queue_limit = given.queue_limit.max(creation.queues_max).saturating_add(creation.light_queues_max);
     let problems = given.problems();
     if !problems.is_empty() {
         return Err(Exit::config(problems.join("\n")).into());
@@ -329,8 +348,8 @@ fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<Store>> {
     Ok(Arc::new(store))
 }
 
-fn server_config(config: &Config, name: &'static str) -> ServerConfig {
-    let mut server = ServerConfig { name, ..ServerConfig::default() };
+fn server_config(config: &Config, name: &'static str, seats: &Seats) -> ServerConfig {
+    let mut server = ServerConfig { name, seats: seats.clone(), ..ServerConfig::default() };
     server.bytes_total = usize::try_from(config.node.request_bytes.0).unwrap_or(usize::MAX);
     server.max_connections = config.node.connections;
     if config.node.workers > 0 {

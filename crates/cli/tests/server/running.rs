@@ -15,10 +15,18 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the server of this build, or the one that `KIRUNA_BIN` names, and waits until it is ready.
     pub(crate) fn start(data: &Path, settings: &[&str]) -> Running {
+        Running::start_below("true", data, settings)
+    }
+
+    /// The same in a shell that has run `before`, a limit for example.
+    pub(crate) fn start_below(before: &str, data: &Path, settings: &[&str]) -> Running {
         let program =
             std::env::var_os("KIRUNA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kiruna").into(), PathBuf::from);
         let log = std::fs::File::options().create(true).append(true).open(data.with_extension("log"));
-        let mut child = Command::new(program)
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{before} && exec \"$0\" \"$@\""))
+            .arg(program)
             .args(["standalone", "--namesrv-port", "0", "--broker-port", "0", "--data-dir"])
             .arg(data)
             .args(settings.iter().flat_map(|setting| ["--set", setting]))

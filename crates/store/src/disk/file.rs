@@ -130,7 +130,7 @@ impl Disk for FileDisk {
 const MAX_TAPE: usize = 1 << 30;
 
 fn map_tape(file: &File, len: usize) -> io::Result<Tape> {
-    let map = MmapOptions::new().len(len).map_raw(file)?;
+    let map = MmapOptions::new().len(len).map_raw(file).map_err(no_mapping)?;
     if map.advise(Advice::PopulateWrite).is_err() {
         touch(&map);
     }
@@ -176,7 +176,26 @@ fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
 
 /// Adds the path to an error and keeps its kind and, for the reader, its number.
 fn at(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    io::Error::new(kind(&error), format!("{}: {error}", path.display()))
+}
+
+/// The kind of an error; a process or a machine without descriptors is one that is out of its quota.
+fn kind(error: &io::Error) -> io::ErrorKind {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => io::ErrorKind::QuotaExceeded,
+        _ => error.kind(),
+    }
+}
+
+/// Names what a mapping that cannot be made lacks: nothing was lost with it.
+fn no_mapping(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => {
+            let why = format!("no further mapping can be made (vm.max_map_count, or memory): {error}");
+            io::Error::new(io::ErrorKind::QuotaExceeded, why)
+        }
+        _ => error,
+    }
 }
 
 #[derive(Debug)]
@@ -193,8 +212,14 @@ impl OpenFile {
     }
 
     fn direct(&self) -> Option<&File> {
-        let open = || OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path).ok();
-        self.direct.get_or_init(open).as_ref()
+        if self.direct.get().is_none() {
+            match OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path) {
+                // Not for good: the next write may have one.
+                Err(e) if kind(&e) == io::ErrorKind::QuotaExceeded => return None,
+                opened => _ = self.direct.set(opened.ok()),
+            }
+        }
+        self.direct.get()?.as_ref()
     }
 
     fn read_full(
@@ -298,7 +323,8 @@ impl DiskFile for OpenFile {
                 format!("{len} bytes at {start} are not allocated"),
             )));
         }
-        let map = self.named(MmapOptions::new().offset(start).len(len).map_raw(&self.file))?;
+        let map = MmapOptions::new().offset(start).len(len).map_raw(&self.file);
+        let map = self.named(map.map_err(no_mapping))?;
         // Read-ahead of a sparsely read file would fill memory with what nobody asked for.
         self.named(map.advise(Advice::Random))?;
         Ok(Region::new(memory(map)))

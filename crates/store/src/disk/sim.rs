@@ -54,6 +54,8 @@ struct State {
     die_at: Option<u64>,
     is_dead: bool,
     capacity: u64,
+    /// Nothing can be opened or mapped.
+    is_short: bool,
     sync_fault: SyncFault,
     /// Writes fail from this step on.
     writes_fail_at: Option<u64>,
@@ -74,6 +76,7 @@ impl SimDisk {
             die_at: None,
             is_dead: false,
             capacity: u64::MAX,
+            is_short: false,
             sync_fault: SyncFault::None,
             writes_fail_at: None,
             is_cold: false,
@@ -104,6 +107,11 @@ impl SimDisk {
     /// Limits all files together to `bytes`.
     pub fn set_capacity(&self, bytes: u64) {
         self.0.state.lock().capacity = bytes;
+    }
+
+    /// With `true`, the process has no descriptor and no mapping left for anything that is not open.
+    pub fn set_short(&self, is_short: bool) {
+        self.0.state.lock().is_short = is_short;
     }
 
     /// Bytes that files take.
@@ -177,6 +185,7 @@ impl State {
             die_at: None,
             is_dead: false,
             capacity: old.capacity,
+            is_short: false,
             sync_fault: SyncFault::None,
             writes_fail_at: None,
             is_cold: false,
@@ -214,6 +223,15 @@ impl State {
         }
     }
 
+    fn admits_opening(&self) -> io::Result<()> {
+        match self.is_short {
+            true => {
+                Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the simulated process may open no more"))
+            }
+            false => Ok(()),
+        }
+    }
+
     fn admits_growth(&self, by: u64) -> io::Result<()> {
         match self.used().saturating_add(by) > self.capacity {
             true => Err(io::Error::new(io::ErrorKind::StorageFull, "the simulated disk is full")),
@@ -233,6 +251,7 @@ impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.0.state.lock();
         state.alive()?;
+        state.admits_opening()?;
         let id = match (state.names.get(path), mode) {
             (Some(Node::Dir), _) => return Err(io::ErrorKind::IsADirectory.into()),
             (Some(&Node::File(id)), OpenMode::Replace) => {
@@ -294,6 +313,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.0.state.lock();
+        state.admits_opening()?;
         state.whole_step()?;
         match state.sync_fault {
             SyncFault::None => state.names.sync(dir),
@@ -327,6 +347,7 @@ impl Disk for SimDisk {
     fn create_tape(&self, path: &Path, capacity: usize) -> io::Result<Tape> {
         let mut state = self.0.state.lock();
         state.names.check_parent(path)?;
+        state.admits_opening()?;
         state.whole_step()?;
         let memory = SimMemory::new(self, &vec![0; crate::disk::memory::TAPE_HEADER + capacity]);
         state.make_file(path, FileState::tape(memory.clone()));

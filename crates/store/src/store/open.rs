@@ -91,6 +91,7 @@ impl Store {
             upkeep: Mutex::new(Upkeep::new(clock.now(), opened.resumed.0, end)),
             unread_floor: AtomicU64::new(0),
             owed: Mutex::default(),
+            is_stuck: AtomicBool::new(false),
             is_light: AtomicBool::new(true),
             metrics: Metrics::default(),
             opened,

@@ -18,7 +18,7 @@ use stdx::{Stop, Threads, Timestamp};
 
 use super::{Store, open};
 use crate::config::{Durability, RetentionConfig};
-use crate::disk::Space;
+use crate::disk::{Space, is_shortage};
 use crate::error::AppendError;
 use crate::retention::{self, Decision, Oldest};
 use crate::stage;
@@ -100,7 +100,7 @@ impl Store {
         }
         match self.log.prepare_segment(self.marks.written.get()) {
             // There may be room again before the segment is needed.
-            Err(e) if e.kind() == io::ErrorKind::StorageFull => {}
+            Err(e) if is_shortage(&e) => {}
             outcome => _ = self.met(outcome),
         }
     }
@@ -149,7 +149,7 @@ impl Store {
         }
         match self.views.checkpoint(LogOffset(self.marks.durable.get())) {
             Ok(saved) => (upkeep.saved, upkeep.checkpoint_at) = (saved.0, now),
-            Err(ViewError::Disk { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+            Err(ViewError::Disk { source, .. }) if is_shortage(&source) => {
                 self.health.set_full(Some(source.to_string()));
                 return false;
             }
@@ -215,8 +215,9 @@ impl Store {
         if upkeep.is_too_full {
             let used = space.used_ratio() * 100.0;
             self.health.set_full(Some(format!("{used:.1} % of {} are used", stdx::ByteSize(space.total))));
-        } else if self.health.is_full() {
-            // Full for want of room for a segment: try again to take it.
+        } else if self.health.is_full() && !self.is_stuck.load(Ordering::Acquire) {
+            // Full for want of room for a segment: try again to take it. While dispatch has no room for what is stored,
+            // nothing more is taken: nobody would see it.
             if self.log.prepare_segment(self.marks.written.get()).is_ok() {
                 self.health.set_full(None);
             }
@@ -293,7 +294,7 @@ impl Store {
     /// Passes an outcome of the disk on. A full disk refuses appends for now, any other failure for ever.
     pub(super) fn met<T>(&self, outcome: io::Result<T>) -> Result<T, AppendError> {
         outcome.map_err(|e| {
-            if e.kind() == io::ErrorKind::StorageFull {
+            if is_shortage(&e) {
                 let why: Arc<str> = e.to_string().into();
                 self.health.set_full(Some(why.to_string()));
                 return AppendError::DiskFull { why };

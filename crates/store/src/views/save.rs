@@ -12,6 +12,7 @@ use protocol::names::LogOffset;
 use super::{Applied, ViewError, Views};
 use crate::checkpoint::item::{Commit, Item};
 use crate::checkpoint::{self, CheckpointFile, FRAME_AIM};
+use crate::disk::is_shortage;
 use crate::keys::{KeyEntry, run};
 use crate::queue::{Queue, QueueRef};
 use crate::timer::Slot;
@@ -136,9 +137,7 @@ impl Views {
                 saver.merged_runs.push((id, gone));
                 Ok(())
             }
-            Err(ViewError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
-                self.remove_file(&run::name(id))
-            }
+            Err(ViewError::Disk { source, .. }) if is_shortage(&source) => self.remove_file(&run::name(id)),
             Err(error @ ViewError::Damaged { .. }) => {
                 tracing::error!(%error, "the runs of the key index are not merged");
                 self.saver.lock().keeps_runs = true;

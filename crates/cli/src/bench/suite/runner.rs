@@ -140,7 +140,7 @@ fn whole(time: Duration) -> String {
 
 /// Lets this process have as many connections as the system allows: a thousand to the endpoint and both ends of a thousand
 /// to `echo` are more than the usual limit.
-pub(super) fn allow_connections() -> Result<()> {
+pub(in crate::bench) fn allow_connections() -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })

@@ -271,6 +271,7 @@ impl DiskFile for SimFile {
         let disk = self.disk.clone();
         self.with(|state, id| {
             let at = place(at)?;
+            state.admits_opening()?;
             let file = &mut state.files[id];
             // All mappings of one place are the same memory.
             if let Some((_, memory)) = file.maps.iter().find(|(start, m)| (*start, m.len()) == (at, len)) {
