@@ -222,6 +222,10 @@ impl Offsets {
         for (group, topics) in &groups {
             // Before the look: a change behind it is noted anew.
             topics.is_changed.store(false, Ordering::SeqCst);
+            // A group that was removed meanwhile must not come back, nor take the place of one that has its name now.
+            if !self.group(group).is_some_and(|known| Arc::ptr_eq(&known, topics)) {
+                continue;
+            }
             for (topic, progress) in topics.lock().iter_mut() {
                 let row = progress.take_dirty();
                 rows.extend(row.map(|row| (group.clone(), topic.clone(), row)));

@@ -17,7 +17,7 @@ const STEPS_MAX: u64 = 40;
 /// What is wrong at present.
 #[derive(Default)]
 pub(crate) struct Nemesis {
-    /// The disk has a limit, or the process can open nothing more, until then.
+    /// The disk has a limit until then.
     pub(crate) full_until: Option<Timestamp>,
     /// Syncs or writes fail: the store may poison itself.
     pub(crate) is_failing: bool,
@@ -55,10 +55,6 @@ impl World {
                 self.node.disk.set_capacity(self.node.disk.used() + room);
                 self.nemesis.full_until = Some(now + Duration::from_millis(200 + self.rng.below(8000)));
             }
-            Fault::NoDescriptors => {
-                self.node.disk.set_short(true);
-                self.nemesis.full_until = Some(now + Duration::from_millis(200 + self.rng.below(8000)));
-            }
             Fault::FailedSync => {
                 self.node.disk.set_sync_fault(SyncFault::Fails);
                 self.nemesis.is_failing = true;
@@ -83,7 +79,6 @@ impl World {
     pub(crate) fn heal(&mut self, now: Timestamp) {
         if self.nemesis.full_until.is_some_and(|until| now >= until) {
             self.node.disk.set_capacity(u64::MAX);
-            self.node.disk.set_short(false);
             self.nemesis.full_until = None;
             self.say("room again");
         }

@@ -62,8 +62,6 @@ pub(crate) enum Fault {
     PowerCutInside,
     /// There is no more room, for a while.
     DiskFull,
-    /// The process can open nothing more, for a while.
-    NoDescriptors,
     /// A sync fails: the store poisons itself and the process ends.
     FailedSync,
     /// A write fails, with the same end.
@@ -119,7 +117,6 @@ impl Plan {
             Fault::PowerCut,
             Fault::PowerCutInside,
             Fault::DiskFull,
-            Fault::NoDescriptors,
             Fault::FailedSync,
             Fault::FailedWrite,
             Fault::SlowFlush,

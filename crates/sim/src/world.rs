@@ -27,7 +27,7 @@ use crate::invariants::waits;
 use crate::nemesis::Nemesis;
 use crate::node::Node;
 use crate::oracle::Oracle;
-use crate::plan::{COMPACT_AFTER, Fault, Plan, RESERVED};
+use crate::plan::{COMPACT_AFTER, Plan, RESERVED};
 use crate::steps::{STEPS, Schedule, Step};
 use crate::trace::Trace;
 use crate::workload::Clients;
@@ -225,10 +225,9 @@ impl World {
         }
     }
 
-    /// True when the disk was never full, and never out of reach.
+    /// True when the disk has not been full for a while.
     pub(crate) fn is_roomy(&self, _now: Timestamp) -> bool {
-        let met = &self.nemesis.met;
-        !met.contains(&Fault::DiskFull) && !met.contains(&Fault::NoDescriptors)
+        !self.nemesis.met.contains(&crate::plan::Fault::DiskFull)
     }
 
     fn poll_some(&mut self) {
@@ -352,7 +351,6 @@ impl World {
             self.crash(Crash::Kill);
         }
         self.node.disk.set_capacity(u64::MAX);
-        self.node.disk.set_short(false);
         self.nemesis.full_until = None;
         self.schedule.stalled_until = self.now();
         self.pass(self.now() + Duration::from_secs(3));

@@ -17,7 +17,6 @@ const REACHED: [&str; 37] = [
     "%RET read",
     "damage set aside",
     "fault DiskFull",
-    "fault NoDescriptors",
     "fault FailedSync",
     "fault FailedWrite",
     "fault Kill",

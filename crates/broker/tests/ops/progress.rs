@@ -45,6 +45,21 @@ fn a_new_group_starts_a_young_queue_at_its_beginning() {
 }
 
 #[test]
+fn a_group_that_was_removed_before_it_was_saved_does_not_come_back() {
+    let world = with_group();
+    let commit = || world.broker.update_offset(&place(0), QueueOffset(2), None);
+    assert_eq!(commit(), Ok(Committed::Moved));
+    world.broker.offsets().remove_group(&world.store, &place(0).group).unwrap();
+    world.broker.upkeep_step(world.now());
+    let committed =
+        |world: &World| world.broker.offsets().committed(&place(0).group, &place(0).topic, QueueId(0));
+    assert_eq!(commit(), Ok(Committed::Moved), "it may begin anew");
+    world.broker.offsets().remove_group(&world.store, &place(0).group).unwrap();
+    world.broker.upkeep_step(world.now());
+    assert_eq!(committed(&world.kill()), None);
+}
+
+#[test]
 fn commits_survive_a_kill_once_they_are_saved() {
     let world = with_group();
     let commit =
