@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use protocol::body::SetMessageRequestModeRequestBody;
 use protocol::ids::UniqueIds;
 use protocol::names::{ByteStr, Group, LogOffset, TopicName};
+use remoting::Stages;
 use stdx::{Clock, Rng, Watermark};
 use store::{Arrival, Store};
 
@@ -56,6 +57,7 @@ pub struct Broker {
     pub(crate) locks: Locks,
     pub(crate) counts: Counts,
     pub(crate) rates: Rates,
+    pub(crate) stages: Arc<Stages>,
     pub(crate) settings: Settings,
     pub(crate) audience: Audience,
     pub(crate) spread: Spread,
@@ -117,6 +119,7 @@ impl Broker {
             locks: Locks::open(config.consumers.lock_lease, &store, now),
             counts: Counts::default(),
             rates: Rates::new(now),
+            stages: Arc::default(),
             settings,
             audience: Audience::default(),
             spread: Spread::default(),
@@ -211,6 +214,11 @@ impl Broker {
     /// What went in and out.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How long requests take. The servers in front of it are to note it here.
+    pub fn stages(&self) -> &Arc<Stages> {
+        &self.stages
     }
 
     /// How many pulls wait now.

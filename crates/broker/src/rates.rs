@@ -9,7 +9,6 @@ pub(crate) mod trail;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use protocol::names::{ByteStr, Group, QueueId, QueueOffset, TopicName};
@@ -21,10 +20,6 @@ use crate::counts::CountsNow;
 use series::{History, Sample, Seconds};
 pub(crate) use series::{Morning, Rate, Span};
 
-/// The upper bounds of the classes of sends by the time they took, in milliseconds; one more class has the rest.
-const CLASS_BOUNDS: [u64; 12] = [1, 10, 50, 100, 200, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000];
-/// How many classes there are.
-pub(crate) const CLASSES: usize = CLASS_BOUNDS.len() + 1;
 /// The most queues of one topic that a group's reach is kept for.
 const REACH_MAX: usize = 65_536;
 /// The memory for the steps of all groups in all queues.
@@ -110,8 +105,6 @@ pub(crate) struct Rates {
     memory: Arc<AtomicUsize>,
     /// A topic or a group was deleted, and with it its steps: what begins now knows nothing of before.
     has_forgotten: AtomicBool,
-    put_classes: [AtomicU64; CLASSES],
-    put_longest: AtomicU64,
 }
 
 /// The series of the broker as a whole.
@@ -137,19 +130,6 @@ impl Rates {
             }),
             memory: Arc::new(AtomicUsize::new(TRAIL_BYTES)),
             has_forgotten: AtomicBool::new(false),
-            put_classes: std::array::from_fn(|_| AtomicU64::new(0)),
-            put_longest: AtomicU64::new(0),
-        }
-    }
-
-    /// Notes how long a send took until its promise was kept.
-    pub(crate) fn send_took(&self, time: Duration) {
-        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let class = CLASS_BOUNDS.iter().position(|&bound| millis < bound).unwrap_or(CLASS_BOUNDS.len());
-        self.put_classes[class].fetch_add(1, Relaxed);
-        // mostly it is not longer, and then nothing is written that others read
-        if millis > self.put_longest.load(Relaxed) {
-            self.put_longest.fetch_max(millis, Relaxed);
         }
     }
 
@@ -238,32 +218,6 @@ impl Rates {
     /// Reads the series of the last ten minutes.
     pub(crate) fn with_seconds<T>(&self, read: impl FnOnce(&Seconds) -> T) -> T {
         read(&self.whole.lock().seconds)
-    }
-
-    /// Sends by how long they took: below 1 ms, 10 ms, 50 ms, … and the rest.
-    pub(crate) fn send_classes(&self) -> [u64; CLASSES] {
-        std::array::from_fn(|class| self.put_classes[class].load(Relaxed))
-    }
-
-    /// The longest send, in milliseconds.
-    pub(crate) fn longest_send(&self) -> u64 {
-        self.put_longest.load(Relaxed)
-    }
-
-    /// The time in milliseconds that this share of the sends stayed below; by proportion within a class.
-    pub(crate) fn send_quantile(&self, share: f64) -> f64 {
-        let classes = self.send_classes();
-        let wanted = classes.iter().sum::<u64>() as f64 * share;
-        let (mut passed, mut low) = (0.0, 0.0);
-        for (class, count) in classes.into_iter().enumerate() {
-            let high = CLASS_BOUNDS.get(class).copied().unwrap_or(self.longest_send()) as f64;
-            let count = count as f64;
-            if count > 0.0 && passed + count >= wanted {
-                return low + (high - low).max(0.0) * ((wanted - passed) / count);
-            }
-            (passed, low) = (passed + count, high);
-        }
-        0.0
     }
 
     /// Returns the counters of a topic, to note what was sent to it. Whoever keeps them counts without a look-up.
@@ -452,18 +406,6 @@ mod tests {
         rates.forget_group(&group);
         assert!(rates.find_group("t", "g").is_none());
         assert_eq!(rates.memory.load(Relaxed), TRAIL_BYTES, "it is given back");
-    }
-
-    #[test]
-    fn sends_are_classed_by_the_time_they_took() {
-        let rates = Rates::new(at(0));
-        for millis in [0, 0, 0, 9, 10, 99, 12_000] {
-            rates.send_took(Duration::from_millis(millis));
-        }
-        assert_eq!(rates.send_classes(), [3, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(rates.longest_send(), 12_000);
-        assert!(rates.send_quantile(0.3) < 1.0);
-        assert_eq!(rates.send_quantile(1.0), 12_000.0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use stdx::{Clock, Timestamp};
 
 use crate::admission::{Allowance, Budget, Gate};
 use crate::call::Response;
-use crate::connection::{Limits, Link};
+use crate::connection::{Limits, Link, Service};
 use crate::error::CallError;
 use crate::handle::{Connection, Ends};
 use crate::net;
@@ -156,8 +156,8 @@ impl Client {
         };
         let share = Allowance { bytes: config.max_frame * 2, slots: config.in_flight };
         let gate = Gate::new(inside.budget.clone(), share, config.request_deadline);
-        let link =
-            Link::new(stream, connection.clone(), inside.routes.clone(), limits, gate, Box::new(|_| {}));
+        let service = Service { routes: inside.routes.clone(), limits, gate, stages: None };
+        let link = Link::new(stream, connection.clone(), service, Box::new(|_| {}));
         tokio::spawn(link.run());
         Ok(connection)
     }

@@ -6,6 +6,7 @@
 
 mod alarm;
 mod parked;
+mod timing;
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -22,14 +23,16 @@ use stdx::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::admission::Gate;
+use crate::admission::{Class, Gate};
 use crate::draft::Writing;
 use crate::gather::{Ended, Gather, Gathers, Unreadable};
 use crate::handle::{Connection, ReplyTo, Wish};
 use crate::quiet::Quiet;
 use crate::router::{Ctx, Handler, Routes};
+use crate::stages::Stages;
 use alarm::Alarm;
 use parked::Parked;
+use timing::Timing;
 
 const READ_LEAST: usize = 4 << 10;
 const READ_MOST: usize = 256 << 10;
@@ -88,6 +91,15 @@ struct Stall {
     taken: usize,
 }
 
+/// What a connection is served by and within.
+pub(crate) struct Service {
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    /// Where it is noted how long requests take, if anybody wants to know.
+    pub(crate) stages: Option<Arc<Stages>>,
+}
+
 /// One connection with everything its task owns.
 pub(crate) struct Link {
     stream: TcpStream,
@@ -100,6 +112,7 @@ pub(crate) struct Link {
     /// The requests that are gathered.
     gathers: Gathers,
     parked: Parked,
+    timing: Timing,
     alarm: Alarm,
     /// New requests are refused; what is under way may end.
     is_draining: bool,
@@ -111,9 +124,7 @@ impl Link {
     pub(crate) fn new(
         stream: TcpStream,
         connection: Connection,
-        routes: Arc<Routes>,
-        limits: Limits,
-        gate: Gate,
+        Service { routes, limits, gate, stages }: Service,
         on_end: Box<dyn Fn(u64) + Send>,
     ) -> Link {
         let reading = Reading {
@@ -124,6 +135,7 @@ impl Link {
             active: connection.clock().now(),
             is_warm: false,
         };
+        let timing = Timing::new(stages, connection.clock().clone());
         Link {
             stream,
             connection,
@@ -134,6 +146,7 @@ impl Link {
             stall: None,
             gathers: Gathers::default(),
             parked: Parked::new(gate),
+            timing,
             alarm: Alarm::new(),
             is_draining: false,
             on_end,
@@ -175,6 +188,7 @@ impl Link {
             return Err(End::Closed);
         }
         self.is_draining = wish == Wish::Drain;
+        self.timing.wakes();
         self.finish_parked(cx);
         let progress = read_loop(self, cx)?;
         let was_choked = self.is_choked();
@@ -193,7 +207,10 @@ impl Link {
 
     fn finish_parked(&mut self, cx: &mut Context<'_>) {
         let mut finished = false;
-        while !self.is_choked() && self.parked.finish(cx) {
+        while !self.is_choked()
+            && let Some((class, begun)) = self.parked.finish(cx)
+        {
+            self.timing.waited(class, begun);
             finished = true;
         }
         if finished {
@@ -209,8 +226,9 @@ impl Link {
     /// Decodes what was read and works on each frame; stops early when the peer does not take the answers.
     fn serve(&mut self, input: &mut BytesMut) -> Result<(), End> {
         let now = self.connection.clock().now();
+        self.timing.read();
         let served = self.serve_all(input, now);
-        finish_gathered(&mut self.gathers, &mut self.parked, &self.connection, now);
+        finish_gathered(&mut self.gathers, &mut self.parked, &self.connection, &mut self.timing, now);
         served
     }
 
@@ -225,6 +243,7 @@ impl Link {
             match self.next_frame(input) {
                 Ok(Some(frame)) => {
                     self.reading.active = now;
+                    self.timing.decoded();
                     self.take(frame, before - input.len(), now);
                 }
                 Ok(None) => return Ok(()),
@@ -271,11 +290,11 @@ impl Link {
         };
         match handler {
             Handler::Together(make) => {
-                let Link { gathers, parked, connection, .. } = self;
+                let Link { gathers, parked, connection, timing, .. } = self;
                 let gather =
-                    gathers.of(class, frame.code, make, |other| work(other, parked, connection, now));
+                    gathers.of(class, frame.code, make, |other| work(other, parked, connection, timing, now));
                 match gather.push(frame, to, permit) {
-                    Ok(()) if gather.is_full() => work(gather, parked, connection, now),
+                    Ok(()) if gather.is_full() => work(gather, parked, connection, timing, now),
                     Ok(()) => {}
                     Err(Unreadable { name, error, permit }) => {
                         to.refuse_unreadable(connection, name, &error);
@@ -284,12 +303,17 @@ impl Link {
                 }
             }
             Handler::Each(handler) => {
-                finish_gathered(&mut self.gathers, &mut self.parked, &self.connection, now);
+                finish_gathered(&mut self.gathers, &mut self.parked, &self.connection, &mut self.timing, now);
+                let begun = self.timing.begins(1);
                 let (ctx, body) = Ctx::of(frame, &self.connection, now);
-                match handler(ctx, to, body) {
-                    Some(work) => self.parked.start(work, permit, to),
-                    None => self.parked.leave(permit),
-                }
+                let is_answered = match handler(ctx, to, body) {
+                    Some(work) => self.parked.start(work, permit, to, begun),
+                    None => {
+                        self.parked.leave(permit);
+                        true
+                    }
+                };
+                self.timing.answered(class, is_answered.into());
             }
         }
     }
@@ -320,15 +344,36 @@ impl Drop for Link {
 }
 
 /// Works on all that was gathered. Nothing that came later is begun before it.
-fn finish_gathered(gathers: &mut Gathers, parked: &mut Parked, connection: &Connection, now: Timestamp) {
-    gathers.each(|gather| work(gather, parked, connection, now));
+fn finish_gathered(
+    gathers: &mut Gathers,
+    parked: &mut Parked,
+    connection: &Connection,
+    timing: &mut Timing,
+    now: Timestamp,
+) {
+    gathers.each(|gather| work(gather, parked, connection, timing, now));
 }
 
-fn work(gather: &mut dyn Gather, parked: &mut Parked, connection: &Connection, now: Timestamp) {
+fn work(
+    gather: &mut dyn Gather,
+    parked: &mut Parked,
+    connection: &Connection,
+    timing: &mut Timing,
+    now: Timestamp,
+) {
+    let begun = timing.begins(gather.len());
+    let (mut class, mut answered) = (Class::Send, 0);
     gather.work(connection, now, &mut |ended| match ended {
-        Ended::Answered(permit) => parked.leave(permit),
-        Ended::Waits(work, permit, to) => parked.start(work, permit, to),
+        Ended::Answered(permit) => {
+            (class, answered) = (permit.class(), answered + 1);
+            parked.leave(permit);
+        }
+        Ended::Waits(work, permit, to) => {
+            class = permit.class();
+            answered += usize::from(parked.start(work, permit, to, begun));
+        }
     });
+    timing.answered(class, answered);
 }
 
 /// Reads once and works on all that came. True when there may be more.
@@ -389,9 +434,13 @@ impl Reading {
 pub(crate) fn write_loop(link: &mut Link, cx: &mut Context<'_>) -> Result<(), End> {
     loop {
         let is_done = link.writing.is_done();
-        if is_done && (link.connection.unsent() == 0 || !link.connection.take_draft(&mut link.writing)) {
-            link.stall = None;
-            return Ok(());
+        if is_done {
+            if link.connection.unsent() == 0 || !link.connection.take_draft(&mut link.writing) {
+                link.stall = None;
+                link.timing.rests();
+                return Ok(());
+            }
+            link.timing.writes(link.writing.frames());
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let used = link.writing.slices(&mut slices);
@@ -400,6 +449,9 @@ pub(crate) fn write_loop(link: &mut Link, cx: &mut Context<'_>) -> Result<(), En
             Poll::Ready(Ok(size)) => {
                 link.writing.advance(size);
                 link.went_on(size);
+                if link.writing.is_done() {
+                    link.timing.written();
+                }
             }
             Poll::Ready(Err(error)) => return Err(End::Failed(error)),
             Poll::Pending => {

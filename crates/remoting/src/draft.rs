@@ -23,6 +23,7 @@ pub(crate) struct Draft {
     /// Each piece follows the first `.0` copied bytes.
     pieces: Vec<(usize, Bytes)>,
     pieces_len: usize,
+    frames: usize,
 }
 
 impl Draft {
@@ -38,6 +39,7 @@ impl Draft {
             self.bytes.truncate(start);
             return Err(error);
         }
+        self.frames += 1;
         match body {
             Body::Empty => {}
             Body::One(piece) => self.append(piece),
@@ -74,7 +76,7 @@ impl Draft {
 
     fn clear(&mut self) {
         self.pieces.clear();
-        self.pieces_len = 0;
+        (self.pieces_len, self.frames) = (0, 0);
         if self.bytes.capacity() > KEPT_UP_TO {
             self.bytes = BytesMut::new();
         } else {
@@ -104,6 +106,11 @@ impl Writing {
     /// Returns true when all is written.
     pub(crate) fn is_done(&self) -> bool {
         self.copied == self.draft.bytes.len() && self.pieces == self.draft.pieces.len()
+    }
+
+    /// How many frames were taken over.
+    pub(crate) fn frames(&self) -> usize {
+        self.draft.frames
     }
 
     /// Bytes still to write.

@@ -60,6 +60,8 @@ pub enum Answer<H> {
 pub(crate) trait Gather: Send {
     /// Takes a request. Its header may turn out to be unreadable.
     fn push(&mut self, frame: Frame, to: ReplyTo, permit: Permit) -> Result<(), Unreadable>;
+    /// How many it has taken and not worked on.
+    fn len(&self) -> usize;
     /// Whether it should work before it takes another.
     fn is_full(&self) -> bool;
     /// Works on all that was taken, and tells what became of each.
@@ -186,6 +188,10 @@ where
             }
             Err(error) => Err(Unreadable { name: R::NAME, error, permit }),
         }
+    }
+
+    fn len(&self) -> usize {
+        self.asked.len()
     }
 
     fn is_full(&self) -> bool {

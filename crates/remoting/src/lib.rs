@@ -3,7 +3,7 @@
 //! both ways. Roles bring a [`Router`] of typed handlers; what a request means is none of this crate's business.
 //!
 //! Reading order: `router`, `connection` (the task), `gather`, `handle` (what others see of it), `call`, `server`, `client`;
-//! the cores `admission`, `pending` and `draft`; `net` for the sockets themselves.
+//! the cores `admission`, `pending` and `draft`; `stages` for how long all that takes; `net` for the sockets themselves.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ mod reply;
 mod router;
 mod seats;
 mod server;
+mod stages;
 
 pub use admission::Class;
 pub use call::{Call, Response};
@@ -33,3 +34,4 @@ pub use reply::{Body, Refusal, Reply};
 pub use router::{Ctx, Router};
 pub use seats::Seats;
 pub use server::{Server, ServerConfig, ServerUsage};
+pub use stages::Stages;

@@ -20,12 +20,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
 use crate::admission::{Allowance, Budget, Gate};
-use crate::connection::{Limits, Link};
+use crate::connection::{Limits, Link, Service};
 use crate::handle::{Connection, Ends, Wish};
 use crate::net;
 use crate::quiet::Quiet;
 use crate::router::{Router, Routes};
 use crate::seats::{Seat, Seats};
+use crate::stages::Stages;
 
 /// Accepted sockets that wait for their worker.
 const DEALT_AHEAD: usize = 256;
@@ -65,6 +66,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// Threads are called this and a number.
     pub name: &'static str,
+    /// Where it is noted how long requests take; servers may share it.
+    pub stages: Arc<Stages>,
 }
 
 /// Half of the cores, because the log needs about as much again; but two where there are two, so that what takes a core away
@@ -91,6 +94,7 @@ impl Default for ServerConfig {
             seats: Seats::default(),
             workers: std::thread::available_parallelism().map_or(1, |cores| usual_workers(cores.get())),
             name: "server",
+            stages: Arc::default(),
         }
     }
 }
@@ -379,7 +383,9 @@ impl House {
             // Kept until here, and gone with this closure, behind the socket.
             let _ = &held;
         });
-        Ok(Link::new(stream, connection, self.routes.clone(), limits, gate, on_end))
+        let stages = Some(config.stages.clone());
+        let service = Service { routes: self.routes.clone(), limits, gate, stages };
+        Ok(Link::new(stream, connection, service, on_end))
     }
 
     fn forget(&self, id: u64) {

@@ -9,7 +9,7 @@ use std::ops::{Add, Sub};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -54,6 +54,11 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// Reads the wall clock.
     fn now(&self) -> Timestamp;
+    /// Nanoseconds of a clock that nobody sets, counted from anywhere: to measure how long something took, and nothing
+    /// else. Where time is made up, what takes none takes none.
+    fn tick(&self) -> u64 {
+        u64::try_from(self.now().0).unwrap_or(0).saturating_mul(1_000_000)
+    }
     /// Asks for `waker` to be woken once `at` has come. The returned ticket cancels it.
     fn wake_at(&self, at: Timestamp, waker: Waker) -> u64;
     /// Forgets a wake-up that is no longer wanted.
@@ -101,6 +106,7 @@ impl<F> Drop for Deadline<F> {
 /// The machine's clock with one timer thread of its own.
 pub struct SystemClock {
     timers: Arc<Timers>,
+    started: Instant,
 }
 
 #[derive(Default)]
@@ -126,7 +132,7 @@ impl SystemClock {
             .name("clock".into())
             .spawn(move || thread.run())
             .expect("the process can start its clock thread");
-        Arc::new(SystemClock { timers })
+        Arc::new(SystemClock { timers, started: Instant::now() })
     }
 }
 
@@ -139,6 +145,10 @@ fn system_now() -> Timestamp {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         system_now()
+    }
+
+    fn tick(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn wake_at(&self, at: Timestamp, waker: Waker) -> u64 {
@@ -221,6 +231,15 @@ mod tests {
         assert_eq!(block_on(deadline(&clock, at, pending::<()>())), None);
         assert!(clock.now() >= at);
         assert_eq!(block_on(deadline(&clock, at, ready(7))), Some(7));
+    }
+
+    #[test]
+    fn ticks_are_nanoseconds() {
+        let clock = SystemClock::new();
+        let (at, before) = (clock.now() + Duration::from_millis(20), clock.tick());
+        block_on(deadline(&clock, at, pending::<()>()));
+        let took = clock.tick() - before;
+        assert!((18_000_000..5_000_000_000).contains(&took), "{took}");
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 mod clock;
 pub mod config;
+mod histogram;
 mod rng;
 mod size;
 mod threads;
 mod watermark;
 
 pub use clock::{Clock, Deadline, SystemClock, Timestamp, deadline};
+pub use histogram::{Histogram, LONGEST, Times};
 pub use rng::Rng;
 pub use size::ByteSize;
 pub use threads::{Stop, Threads};

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::iter;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::names::{LogOffset, QueueOffset};
 use protocol::record;
 use stdx::Timestamp;
@@ -23,6 +23,7 @@ use crate::disk::TapeWriter;
 use crate::error::AppendError;
 use crate::hints::{Hint, Hints, Said};
 use crate::log::Log;
+use crate::metrics::Watch;
 use crate::queue::QueueRef;
 use crate::stage::Stage;
 
@@ -197,10 +198,11 @@ impl Sequencer {
         log: &Log,
         encoded: &mut Encoded,
         queues: impl Iterator<Item = &'q QueueRef> + Clone,
-        now: Timestamp,
+        (now, watch): (Timestamp, Watch<'_>),
         under_lock: impl FnOnce(&Appended),
     ) -> Outcome {
-        let mut head = self.head.lock();
+        let (mut head, waited, held_from) = self.lock(watch);
+        let segment_end = head.segment_end;
         if queues.clone().any(QueueRef::is_detached) {
             return Outcome::Removed;
         }
@@ -216,12 +218,36 @@ impl Sequencer {
         head.next = appended.end.0;
         self.hints.push(&appended, &encoded.ends, &mut encoded.said);
         under_lock(&appended);
+        watch.lag.appended(appended.end.0, held_from);
+        let is_roll = head.segment_end != segment_end;
         drop(head);
+        note(watch, (waited, held_from), encoded.ends.len(), is_roll);
         let places = encoded.ends.iter().zip(&encoded.ends[1..]);
         let later =
             places.map(|((start, _), (_, queue))| (LogOffset(appended.start.0 + *start as u64), *queue));
         appended.rest.extend(later);
         Outcome::Appended(appended)
+    }
+
+    /// Takes the lock; tells how long that took, and since when it is held.
+    fn lock(&self, watch: Watch<'_>) -> (MutexGuard<'_, Head>, u64, u64) {
+        if let Some(head) = self.head.try_lock() {
+            return (head, 0, watch.clock.tick());
+        }
+        let begun = watch.clock.tick();
+        let head = self.head.lock();
+        let held_from = watch.clock.tick();
+        (head, held_from.saturating_sub(begun), held_from)
+    }
+}
+
+/// Notes how long an append of so many records waited for the lock and held it.
+fn note(watch: Watch<'_>, (waited, held_from): (u64, u64), records: usize, is_roll: bool) {
+    let held = watch.clock.tick().saturating_sub(held_from);
+    watch.stages.append_wait.record(waited, records);
+    watch.stages.append.record(held, records);
+    if is_roll {
+        watch.stages.roll.record(held, 1);
     }
 }
 

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::disk::is_shortage;
 use crate::health::Health;
 use crate::log::Log;
+use crate::metrics::Watch;
 use crate::stage::Stage;
 use crate::watermarks::Watermarks;
 
@@ -45,7 +46,14 @@ impl Drain {
     }
 
     /// Writes up to about `most` bytes; returns how many bytes of the log are now in files.
-    pub(crate) fn step(&self, log: &Log, marks: &Watermarks, health: &Health, most: u64) -> io::Result<u64> {
+    pub(crate) fn step(
+        &self,
+        log: &Log,
+        marks: &Watermarks,
+        health: &Health,
+        watch: Watch<'_>,
+        most: u64,
+    ) -> io::Result<u64> {
         let mut state = self.state.lock();
         let start = marks.drained.get();
         let written = marks.written.get();
@@ -59,7 +67,9 @@ impl Drain {
         let mut at = start;
         while at < written && at - start < most {
             let Some(stage) = log.stages().from(at) else { break };
-            match write_some(log, &stage, at, written, at >= state.cached_to) {
+            let direct = at >= state.cached_to;
+            let write = || write_some(log, &stage, at, written, direct);
+            match watch.time(&watch.stages.drain, write, Result::is_ok) {
                 Ok(to) => at = to,
                 Err(e) if is_shortage(&e) => {
                     health.set_full(Some(e.to_string()));

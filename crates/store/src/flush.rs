@@ -8,6 +8,7 @@ use std::io;
 use parking_lot::Mutex;
 
 use crate::log::Log;
+use crate::metrics::Watch;
 use crate::watermarks::Watermarks;
 
 #[derive(Default)]
@@ -17,13 +18,13 @@ pub(crate) struct Flush {
 
 impl Flush {
     /// Syncs what is drained. Returns true when there was something to sync.
-    pub(crate) fn step(&self, log: &Log, marks: &Watermarks) -> io::Result<bool> {
+    pub(crate) fn step(&self, log: &Log, marks: &Watermarks, watch: Watch<'_>) -> io::Result<bool> {
         let _running = self.running.lock();
         let (from, to) = (marks.durable.get(), marks.drained.get());
         if from == to {
             return Ok(false);
         }
-        log.sync(from, to)?;
+        watch.time(&watch.stages.flush, || log.sync(from, to), Result::is_ok)?;
         marks.advance_durable(to);
         Ok(true)
     }

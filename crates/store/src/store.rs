@@ -26,10 +26,11 @@ use crate::drain::Drain;
 use crate::error::{AppendError, ReadError, Settled};
 use crate::flush::Flush;
 use crate::health::{BUSY_RETRY, Health};
+use crate::lag::Lag;
 use crate::latest;
 use crate::lock::StageHome;
 use crate::log::{Access, Log};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Watch};
 use crate::queue::latest::Latest;
 use crate::queue::{Boundary, Entry, QueueRef};
 use crate::queues::QueueLimit;
@@ -84,6 +85,7 @@ pub struct Store {
     /// Messages go to the light queues that they list.
     is_light: AtomicBool,
     metrics: Metrics,
+    lag: Lag,
     opened: Opened,
     home: Mutex<StageHome>,
     _lock: Box<dyn DirLock>,
@@ -210,17 +212,25 @@ impl Store {
             return Err(AppendError::TooLarge { size: encoded.len(), max });
         }
         loop {
-            let now = self.clock.now();
-            match self.sequencer.append(&self.log, encoded, queues.clone(), now, &under_lock) {
+            let at = (self.clock.now(), self.watch());
+            match self.sequencer.append(&self.log, encoded, queues.clone(), at, &under_lock) {
                 Outcome::Appended(appended) => {
                     self.marks.advance_written(appended.end.0);
                     return Ok(Some(appended));
                 }
                 Outcome::Removed => return Err(AppendError::Removed),
                 Outcome::Stale => return Ok(None),
-                Outcome::Needs(needs) => self.provide(needs)?,
+                Outcome::Needs(needs) => {
+                    let stage = &self.metrics.stages.make_room;
+                    self.watch().time(stage, || self.provide(needs), |_| true)?;
+                }
             }
         }
+    }
+
+    /// With what parts note how long they take.
+    fn watch(&self) -> Watch<'_> {
+        Watch { clock: &*self.clock, stages: &self.metrics.stages, lag: &self.lag }
     }
 
     /// Makes what the loops should have made ahead.
@@ -275,8 +285,12 @@ impl Store {
         if self.marks.gate.get() >= end.0 {
             return Settled::Done;
         }
+        let begun = self.clock.tick();
         match stdx::deadline(&self.clock, deadline, self.marks.gate.reached(end.0)).await {
-            Some(Ok(())) => Settled::Done,
+            Some(Ok(())) => {
+                self.metrics.stages.settle.record(self.clock.tick().saturating_sub(begun), 1);
+                Settled::Done
+            }
             None => Settled::FlushTimeout,
             Some(Err(stdx::Closed)) => {
                 Settled::Poisoned(self.health.poisoned().unwrap_or_else(|| "the store is closed".into()))
@@ -292,12 +306,21 @@ impl Store {
         let Store { log, marks, views, sequencer, .. } = self;
         let (applied, stuck) = self.dispatch.step(Ways { log, marks, views, sequencer }, max, arrivals);
         self.is_stuck.store(matches!(stuck, Some(Stuck::Full(_))), Ordering::Release);
+        if applied > 0 {
+            self.note_lag();
+        }
         match stuck {
             None => {}
             Some(Stuck::Full(why)) => self.health.set_full(Some(why)),
             Some(Stuck::Broken(cause)) => self.poison(&cause),
         }
         applied
+    }
+
+    fn note_lag(&self) {
+        if let Some(appended) = self.lag.passed(self.marks.dispatched.get()) {
+            self.metrics.stages.dispatch.record(self.clock.tick().saturating_sub(appended), 1);
+        }
     }
 
     /// Reads messages without waiting for the device; [`ReadError::Cold`] when that cannot be.
@@ -321,7 +344,12 @@ impl Store {
     ) -> Answer<Read> {
         let (store, queue, filter) = (self.clone(), queue.clone(), filter.clone());
         self.metrics.cold_reads.add(1);
-        self.readers.submit(move || read::read(store.source(Access::Device), &queue, from, limit, &filter))
+        let asked = self.clock.tick();
+        self.readers.submit(move || {
+            let read = read::read(store.source(Access::Device), &queue, from, limit, &filter);
+            store.metrics.stages.cold_read.record(store.clock.tick().saturating_sub(asked), 1);
+            read
+        })
     }
 
     fn source(&self, access: Access) -> read::Source<'_> {

@@ -13,4 +13,5 @@ mod light;
 mod model;
 mod recovery;
 mod rig;
+mod stages;
 mod timers;

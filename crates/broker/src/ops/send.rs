@@ -254,8 +254,6 @@ struct Stored {
     sent: Sent,
     /// What to wait for, and for how long; `None` when the producer does not.
     end: LogOffset,
-    /// When they were put there.
-    stored_at: Timestamp,
     patience: Option<Duration>,
     /// A topic was made on the way.
     made_topic: bool,
@@ -323,10 +321,7 @@ impl Broker {
         now: Timestamp,
     ) -> Sending {
         match stored {
-            Ok(stored) if self.is_settled(&stored) => {
-                self.rates.send_took(stored.stored_at.since(now));
-                Sending::Done(Ok(stored.sent))
-            }
+            Ok(stored) if self.is_settled(&stored) => Sending::Done(Ok(stored.sent)),
             Ok(stored) => {
                 let broker = self.clone();
                 Sending::Waits(Box::pin(async move { Ok(broker.settle(stored, now).await) }))
@@ -384,13 +379,10 @@ impl Broker {
 
     /// Waits for the promised durability, if the producer does, and for the topic to be known, if it is new.
     async fn settle(&self, stored: Stored, now: Timestamp) -> Sent {
-        let Stored { mut sent, end, stored_at, patience, made_topic } = stored;
+        let Stored { mut sent, end, patience, made_topic } = stored;
         let is_done = self.store.watermarks().gate.get() >= end.0;
         if let Some(patience) = patience.filter(|_| !is_done) {
             sent.settled = self.store.settled(end, now + patience).await;
-            self.rates.send_took(self.clock.now().since(now));
-        } else {
-            self.rates.send_took(stored_at.since(now));
         }
         if made_topic {
             self.announced(now).await;
@@ -415,7 +407,7 @@ impl Broker {
         self.count_dead(&planned, now);
         let place = (appended.start, appended.first_queue_offset);
         self.note_half(&planned, place, appended.stored_at);
-        Ok(planned.stored(place, appended.end, appended.stored_at))
+        Ok(planned.stored(place, appended.end))
     }
 
     /// Decides everything about one message before it goes into the log.
@@ -645,12 +637,7 @@ impl Planned<'_> {
     }
 
     /// The message once it is in the log. `end` is what to wait for.
-    fn stored(
-        self,
-        (start, queue_offset): (LogOffset, QueueOffset),
-        end: LogOffset,
-        stored_at: Timestamp,
-    ) -> Stored {
+    fn stored(self, (start, queue_offset): (LogOffset, QueueOffset), end: LogOffset) -> Stored {
         let sent = Sent {
             start,
             rest: Vec::new(),
@@ -662,7 +649,7 @@ impl Planned<'_> {
             is_inner: false,
             settled: Settled::Done,
         };
-        Stored { sent, end, stored_at, patience: self.patience, made_topic: self.place.is_new }
+        Stored { sent, end, patience: self.patience, made_topic: self.place.is_new }
     }
 }
 

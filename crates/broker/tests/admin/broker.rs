@@ -99,7 +99,11 @@ async fn runtime_figures_have_the_form_that_the_exporter_takes_apart() {
     let (next, end) = text("scheduleMessageOffset_18").split_once(',').expect("two offsets");
     assert_eq!((next, end), ("0", "0"));
     assert_eq!((text("brokerActive"), text("putMessageTimesTotal")), ("true", "1"));
-    assert_eq!(text("putMessageDistributeTime").split_whitespace().count(), 13);
+    let classes = text("putMessageDistributeTime").split_whitespace();
+    let counts: Vec<u64> =
+        classes.map(|class| class.split_once(':').expect("a count").1.parse().expect("a number")).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (13, 1));
+    assert!(text("putLatency99").parse::<f64>().expect("a time") > 0.0);
     assert!(table.keys().any(|name| name.starts_with("commitLogDiskRatio_/")));
 }
 

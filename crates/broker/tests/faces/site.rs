@@ -61,7 +61,7 @@ impl Site {
         let closing = broker.clone();
         let server = Server::bind(
             "127.0.0.1:0".parse().expect("an address"),
-            ServerConfig::default(),
+            ServerConfig { stages: broker.stages().clone(), ..ServerConfig::default() },
             routes(),
             broker.clone(),
             clock.clone(),

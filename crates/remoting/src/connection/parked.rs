@@ -21,12 +21,14 @@ struct Waiting {
     work: Work,
     permit: Option<Permit>,
     to: ReplyTo,
+    /// Since when it is here.
+    begun: u64,
 }
 
 impl Future for Waiting {
-    type Output = Option<Permit>;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
-        self.work.as_mut().poll(cx).map(|()| self.permit.take())
+    type Output = (Option<Permit>, u64);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Option<Permit>, u64)> {
+        self.work.as_mut().poll(cx).map(|()| (self.permit.take(), self.begun))
     }
 }
 
@@ -64,30 +66,35 @@ impl Parked {
         self.gate.leave(permit);
     }
 
-    /// Works on a request as far as it goes without waiting.
-    pub(crate) fn start(&mut self, mut work: Work, permit: Permit, to: ReplyTo) {
+    /// Works on a request, here since `begun`, as far as it goes without waiting. True when that was all.
+    pub(crate) fn start(&mut self, mut work: Work, permit: Permit, to: ReplyTo, begun: u64) -> bool {
         // Polled without a waker: work that has to wait is polled again right away, by the set it is parked in.
-        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(()) => self.leave(permit),
-            Poll::Pending => self.park(work, permit, to),
+        let is_done = work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if is_done {
+            self.leave(permit);
+        } else {
+            self.park(Waiting { work, permit: None, to, begun }, permit);
         }
+        is_done
     }
 
     /// Keeps a request that has to wait.
-    fn park(&mut self, work: Work, mut permit: Permit, to: ReplyTo) {
+    fn park(&mut self, waiting: Waiting, mut permit: Permit) {
         self.gate.park(&mut permit);
         self.overdue = self.overdue.into_iter().chain(permit.expires()).min();
-        self.waiting.push(Waiting { work, permit: Some(permit), to });
+        self.waiting.push(Waiting { permit: Some(permit), ..waiting });
     }
 
-    /// Finishes one request that was woken and is done. False when there is none.
-    pub(crate) fn finish(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Finishes one request that was woken and is done, and tells its class and since when it was here.
+    pub(crate) fn finish(&mut self, cx: &mut Context<'_>) -> Option<(Class, u64)> {
         if self.waiting.is_empty() {
-            return false;
+            return None;
         }
-        let Poll::Ready(Some(permit)) = self.waiting.poll_next_unpin(cx) else { return false };
-        permit.into_iter().for_each(|permit| self.gate.leave(permit));
-        true
+        let Poll::Ready(Some((permit, begun))) = self.waiting.poll_next_unpin(cx) else { return None };
+        let permit = permit.expect("a request that waits holds its permit");
+        let class = permit.class();
+        self.gate.leave(permit);
+        Some((class, begun))
     }
 
     /// When the next request may be over.

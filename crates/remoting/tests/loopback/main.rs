@@ -6,4 +6,5 @@ mod calls;
 mod client;
 mod hostile;
 mod limits;
+mod stages;
 mod support;

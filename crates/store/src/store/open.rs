@@ -19,6 +19,7 @@ use crate::drain::Drain;
 use crate::error::OpenError;
 use crate::flush::Flush;
 use crate::health::Health;
+use crate::lag::Lag;
 use crate::lock::{self, StageHome};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -94,6 +95,7 @@ impl Store {
             is_stuck: AtomicBool::new(false),
             is_light: AtomicBool::new(true),
             metrics: Metrics::default(),
+            lag: Lag::default(),
             opened,
             home: Mutex::new(home),
             config,

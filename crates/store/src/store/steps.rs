@@ -86,7 +86,7 @@ pub struct Usage {
 impl Store {
     /// Moves some appended bytes to the log's files; returns how many.
     pub fn drain_step(&self) -> u64 {
-        let outcome = self.drain.step(&self.log, &self.marks, &self.health, DRAIN_MAX);
+        let outcome = self.drain.step(&self.log, &self.marks, &self.health, self.watch(), DRAIN_MAX);
         self.met(outcome).unwrap_or(0)
     }
 
@@ -110,7 +110,7 @@ impl Store {
         if self.health.poisoned().is_some() {
             return false;
         }
-        let flushed = self.met(self.flush.step(&self.log, &self.marks)).unwrap_or(false);
+        let flushed = self.met(self.flush.step(&self.log, &self.marks, self.watch())).unwrap_or(false);
         self.metrics.flushes.add(flushed.into());
         flushed
     }
@@ -126,6 +126,7 @@ impl Store {
         if self.health.poisoned().is_some() || !(is_due || force) {
             return;
         }
+        let begun = self.clock.tick();
         // The views note what they hold now; it is saved once the log below it is lasting.
         if !self.save_views(&mut upkeep, now) {
             return;
@@ -135,6 +136,7 @@ impl Store {
         self.flush_step();
         self.save_views(&mut upkeep, now);
         self.metrics.checkpoints.add(1);
+        self.metrics.stages.checkpoint.record(self.clock.tick().saturating_sub(begun), 1);
     }
 
     /// Does the reads that wait for a reader thread, for those who run no threads; returns how many.
@@ -204,7 +206,11 @@ impl Store {
             Decision::Expired | Decision::MakeRoom => {
                 self.carry_timers(oldest.end)
                     && self.latest_are_behind(&mut upkeep, oldest.end)
-                    && self.remove_oldest(&mut upkeep, oldest.end)
+                    && self.watch().time(
+                        &self.metrics.stages.remove,
+                        || self.remove_oldest(&mut upkeep, oldest.end),
+                        |removed| *removed,
+                    )
             }
         }
     }

@@ -9,16 +9,21 @@ use std::time::Duration;
 use protocol::frame;
 use protocol::names::{LogOffset, QueueId, SCHEDULE_TOPIC};
 use protocol::record::Record;
-use stdx::Timestamp;
+use stdx::{Times, Timestamp};
 
 use crate::Broker;
-use crate::rates::{CLASSES, Morning};
+use crate::rates::Morning;
+
+/// Nanoseconds of a millisecond.
+const NANOS: u64 = 1_000_000;
 
 /// Names and texts.
 type Table = BTreeMap<String, String>;
 
-/// The labels of the classes of sends, as the exporter expects them.
-const CLASS_LABELS: [&str; CLASSES] = [
+/// The upper bounds of the classes of sends by the time they took, in milliseconds; one more class has the rest.
+const CLASS_BOUNDS: [u64; 12] = [1, 10, 50, 100, 200, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000];
+/// The labels of the classes, as the exporter expects them.
+const CLASS_LABELS: [&str; CLASS_BOUNDS.len() + 1] = [
     "[<=0ms]",
     "[0~10ms]",
     "[10~50ms]",
@@ -69,11 +74,7 @@ impl Broker {
         put(table, "putMessageAverageSize", decimal(share(totals.sent_bytes, totals.sent_messages)));
         put(table, "putMessageFailedTimes", self.store.metrics().busy.get());
         put(table, "expiredMessagesPassed", self.store.metrics().expired.get());
-        put(table, "putMessageEntireTimeMax", self.rates.longest_send());
-        put(table, "getMessageEntireTimeMax", 0);
-        put(table, "putMessageDistributeTime", classes(self.rates.send_classes()));
-        put(table, "putLatency99", format!("{:.2}", self.rates.send_quantile(0.99)));
-        put(table, "putLatency999", format!("{:.2}", self.rates.send_quantile(0.999)));
+        put_times(table, &self.stages.sends.read(), &self.stages.pulls.read());
         self.rates.with_seconds(|seconds| {
             let rate = |read: &dyn Fn(usize) -> f64| SPANS.map(|span| decimal(read(span))).join(" ");
             let found = |span| seconds.found(span).unwrap_or_default();
@@ -149,6 +150,16 @@ fn put_absent(table: &mut Table) {
     put(table, "timerDequeueTps", decimal(0.0));
 }
 
+/// How long sends took until their promise was kept, and pulls that did not have to wait for messages.
+fn put_times(table: &mut Table, sends: &Times, pulls: &Times) {
+    put(table, "putMessageEntireTimeMax", sends.longest() / NANOS);
+    put(table, "getMessageEntireTimeMax", pulls.longest() / NANOS);
+    put(table, "putMessageDistributeTime", classes(sends));
+    for (name, share) in [("putLatency99", 0.99), ("putLatency999", 0.999)] {
+        put(table, name, format!("{:.2}", sends.quantile(share) as f64 / NANOS as f64));
+    }
+}
+
 fn put(table: &mut Table, name: &str, value: impl ToString) {
     table.insert(name.to_owned(), value.to_string());
 }
@@ -180,7 +191,10 @@ fn age(time: Duration) -> String {
 }
 
 /// `[<=0ms]:1 [0~10ms]:2 …`.
-fn classes(counts: [u64; CLASSES]) -> String {
+fn classes(times: &Times) -> String {
+    let ends = CLASS_BOUNDS.map(|millis| times.up_to(millis * NANOS - 1)).into_iter().chain([times.count()]);
+    let mut before = 0;
+    let counts = ends.map(|end| end - std::mem::replace(&mut before, end));
     CLASS_LABELS.iter().zip(counts).map(|(label, count)| format!("{label}:{count} ")).collect()
 }
 
@@ -194,9 +208,22 @@ mod tests {
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "3.0 GiB", "16.0 EiB"]);
         assert_eq!([decimal(0.0), decimal(2.5), decimal(100.0)], ["0.0", "2.5", "100.0"]);
         assert_eq!(age(Duration::from_secs(93_784)), "[ 1 days, 2 hours, 3 minutes, 4 seconds ]");
-        let line = classes([7; CLASSES]);
-        assert_eq!(line.split_whitespace().count(), 13);
-        assert!(line.starts_with("[<=0ms]:7 [0~10ms]:7 "));
+        let mut table = Table::new();
+        let (sends, pulls) = (stdx::Histogram::default(), stdx::Histogram::default());
+        sends.record(300_000, 997);
+        sends.record(4 * NANOS, 2);
+        sends.record(20_000 * NANOS, 1);
+        pulls.record(7 * NANOS, 1);
+        put_times(&mut table, &sends.read(), &pulls.read());
+        let classes = &table["putMessageDistributeTime"];
+        assert_eq!(classes.split_whitespace().count(), 13);
+        assert!(classes.starts_with("[<=0ms]:997 [0~10ms]:2 [10~50ms]:0 ") && classes.ends_with("[10s~]:1 "));
+        assert_eq!(table["putLatency99"].parse::<f64>().map(|at| (0.3..0.31).contains(&at)), Ok(true));
+        assert_eq!(table["putLatency999"].parse::<f64>().map(|at| (4.0..4.13).contains(&at)), Ok(true));
+        assert_eq!(
+            (&table["putMessageEntireTimeMax"][..], &table["getMessageEntireTimeMax"][..]),
+            ("20000", "7")
+        );
     }
 
     #[test]

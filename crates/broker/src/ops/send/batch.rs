@@ -66,8 +66,7 @@ impl Broker {
             settled: Settled::Done,
         };
         let patience = self.patience(whole.wait);
-        let (end, stored_at) = (appended.end, appended.stored_at);
-        Ok(Stored { sent, end, stored_at, patience, made_topic: false })
+        Ok(Stored { sent, end: appended.end, patience, made_topic: false })
     }
 
     fn letters<'a>(

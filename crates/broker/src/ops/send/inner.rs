@@ -52,8 +52,7 @@ impl Broker {
             settled: Settled::Done,
         };
         let patience = self.patience(whole.wait);
-        let (end, stored_at) = (appended.end, appended.stored_at);
-        Ok(Stored { sent, end, stored_at, patience, made_topic: false })
+        Ok(Stored { sent, end: appended.end, patience, made_topic: false })
     }
 
     /// Judges all messages of a batch, and counts them as its consumers will.

@@ -67,13 +67,12 @@ impl Broker {
             self.note_halves(&planned, appended);
             self.dispatch_at_once(appended.end);
         }
-        let mut places = appended.iter().flat_map(|appended| {
-            appended.places().map(move |place| (place, appended.end, appended.stored_at))
-        });
+        let mut places =
+            appended.iter().flat_map(|appended| appended.places().map(move |place| (place, appended.end)));
         let stored = planned.into_iter().map(|planned| {
             let planned = planned?;
-            let (place, end, stored_at) = places.next().expect("every planned message was appended");
-            Ok(planned.stored(place, end, stored_at))
+            let (place, end) = places.next().expect("every planned message was appended");
+            Ok(planned.stored(place, end))
         });
         stored.zip(made).map(with_made).collect()
     }
