@@ -5,12 +5,15 @@
 pub(crate) mod delay;
 pub(crate) mod demo;
 pub(crate) mod dlq;
+mod figures;
 pub(crate) mod group;
 mod limits;
 pub(crate) mod msg;
+pub(crate) mod pauses;
 pub(crate) mod pubsub;
 pub(crate) mod server;
 pub(crate) mod settings;
+pub(crate) mod stages;
 pub(crate) mod store;
 pub(crate) mod topic;
 pub(crate) mod tx;

@@ -35,8 +35,12 @@ stdx::config! {
         grpc_port: u16 = 8081, "grpcServerPort", restart;
         /// Port of the remoting proxy, which does not exist yet.
         proxy_port: u16 = 8080, "remotingListenPort", restart;
-        /// Port of the metrics page, which does not exist yet.
-        metrics_port: u16 = 5557, "metricsPromExporterPort", restart;
+        /// Port of the figures for Prometheus (`docs/ops/metrics.md`), on the address of `bind`, and on 127.0.0.1 where that is
+        /// empty: nobody has to log in there. When this is empty it is 5557, and the server runs without it where that is taken or where
+        /// the port of the broker is drawn; 0 takes a free one.
+        metrics_port: Option<u16> = None, "metricsPromExporterPort", restart;
+        /// Whether figures are served at all.
+        metrics: bool = true, "", restart;
         /// Port of the console, which does not exist yet.
         console_port: u16 = 8082, "", restart;
         /// How long requests under way may take to finish when the process is asked to stop.
@@ -134,6 +138,17 @@ impl NodeConfig {
     pub(crate) fn fast_port(&self) -> Option<u16> {
         let below = || self.broker_port.checked_sub(2);
         self.fast_port.or_else(below).filter(|port| *port > 0)
+    }
+}
+
+/// Where figures are, unless it is said otherwise: where RocketMQ's are.
+const METRICS_PORT: u16 = 5557;
+
+impl NodeConfig {
+    /// The port of the figures; none when nobody wants it, or could know it.
+    pub(crate) fn metrics_port(&self) -> Option<u16> {
+        let usual = (self.broker_port > 0).then_some(METRICS_PORT);
+        self.metrics_port.or(usual).filter(|_| self.metrics)
     }
 }
 

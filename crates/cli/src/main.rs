@@ -7,6 +7,8 @@ mod bench;
 mod commands;
 mod config;
 mod exit;
+mod hiccups;
+mod metrics;
 mod output;
 mod when;
 
@@ -19,7 +21,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use commands::server::{Roles, ServerArgs};
-use commands::{delay, demo, dlq, group, msg, pubsub, server, settings, store, topic, tx};
+use commands::{delay, demo, dlq, group, msg, pauses, pubsub, server, settings, stages, store, topic, tx};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -64,6 +66,10 @@ enum Command {
     /// List transactions that nobody decides, and decide them by hand.
     #[command(subcommand)]
     Tx(tx::Tx),
+    /// Tell how long requests spend where in a running broker.
+    Stages(stages::StagesArgs),
+    /// List the times in which a broker could not go on, whoever is to blame.
+    Pauses(pauses::PausesArgs),
     /// Measure a server.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -97,6 +103,8 @@ fn run(command: Command) -> Result<()> {
         Command::Dlq(command) => dlq::run(command),
         Command::Delay(command) => delay::run(command),
         Command::Tx(command) => tx::run(command),
+        Command::Stages(args) => stages::run(&args),
+        Command::Pauses(args) => pauses::run(&args),
         Command::Bench(bench) => bench::run(bench),
         Command::Config(args) => settings::run(&args),
         Command::Store(command) => store::run(command),

@@ -20,6 +20,8 @@ use store::{Durability, OpenError, Store};
 use crate::commands::limits;
 use crate::config::Config;
 use crate::exit::{self, Exit};
+use crate::hiccups::Hiccups;
+use crate::metrics::{Metrics, Sources};
 
 /// Flags that every server role takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -45,7 +47,7 @@ pub(crate) struct ServerArgs {
     /// Port of the remoting proxy; it does not exist yet.
     #[arg(long, value_name = "N")]
     proxy_port: Option<u16>,
-    /// Port of the metrics page; it does not exist yet.
+    /// Port of the figures for Prometheus; 0 takes a free one [default: 5557 where it is free].
     #[arg(long, value_name = "N")]
     metrics_port: Option<u16>,
     /// Port of the console; it does not exist yet.
@@ -106,6 +108,7 @@ pub(crate) enum Roles {
 pub(crate) struct Node {
     namesrv: Option<Server>,
     broker: Option<BrokerNode>,
+    metrics: Option<Metrics>,
     data_dir: PathBuf,
     drain: Duration,
     memory_reserve: ByteSize,
@@ -118,6 +121,7 @@ struct BrokerNode {
     running: Running,
     server: Server,
     fast: Option<Server>,
+    hiccups: Arc<Hiccups>,
     membership: Membership,
 }
 
@@ -146,6 +150,7 @@ impl Node {
         let mut node = Node {
             namesrv: None,
             broker: None,
+            metrics: None,
             data_dir: config.node.data_dir.clone(),
             drain: config.node.drain,
             memory_reserve: config.node.memory_reserve,
@@ -156,7 +161,9 @@ impl Node {
         }
         if roles != Roles::NameServer {
             let here = node.namesrv.as_ref().map(|server| reachable(server.local_addr()));
-            node.broker = Some(start_broker(config, roles, (&seats, here), &clock)?);
+            let broker = start_broker(config, roles, (&seats, here), &clock)?;
+            node.metrics = start_metrics(config, &broker)?;
+            node.broker = Some(broker);
         }
         Ok(node)
     }
@@ -174,14 +181,16 @@ impl Node {
     /// The line that scripts wait for.
     pub(crate) fn ready_line(&self) -> String {
         let mut line = "ready".to_owned();
+        let broker = self.broker.as_ref();
         let faces = [
-            ("namesrv", &self.namesrv.as_ref()),
-            ("broker", &self.broker.as_ref().map(|broker| &broker.server)),
-            ("fast", &self.broker.as_ref().and_then(|broker| broker.fast.as_ref())),
+            ("namesrv", self.namesrv.as_ref().map(Server::local_addr)),
+            ("broker", broker.map(|broker| broker.server.local_addr())),
+            ("fast", broker.and_then(|broker| broker.fast.as_ref()).map(Server::local_addr)),
+            ("metrics", self.metrics.as_ref().map(Metrics::local_addr)),
         ];
-        for (name, server) in faces {
-            if let Some(server) = server {
-                line.push_str(&format!(" {name}={}", server.local_addr()));
+        for (name, address) in faces {
+            if let Some(address) = address {
+                line.push_str(&format!(" {name}={address}"));
             }
         }
         let data = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
@@ -225,6 +234,7 @@ impl Node {
     /// Lets requests under way finish, saves what is in memory and closes.
     pub(crate) fn stop(self) {
         exit::on_second_signal();
+        drop(self.metrics);
         if let Some(broker) = self.broker {
             broker.membership.leave();
             broker.server.shutdown(self.drain);
@@ -275,6 +285,11 @@ fn start_broker(
     store.start(&mut store_threads)?;
     let running = broker.run()?;
     let address = SocketAddr::new(bind_ip(config, roles)?, config.node.broker_port);
+    let done = {
+        let broker = broker.clone();
+        move || requests_of(&broker)
+    };
+    let hiccups = Hiccups::start(&mut store_threads, clock.clone(), done)?;
     let server =
         listen_for(&broker, address, server_config(config, "broker", seats), clock).with_context(|| {
             format!("cannot listen on {address} for the broker; --broker-port 0 takes a free port")
@@ -285,7 +300,7 @@ fn start_broker(
         config.node.namesrv.split(';').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned),
     );
     let membership = Membership::join(broker.clone(), namesrvs, server.local_addr(), clock.clone())?;
-    Ok(BrokerNode { store, broker, store_threads, running, server, fast, membership })
+    Ok(BrokerNode { store, broker, store_threads, running, server, fast, hiccups, membership })
 }
 
 fn listen_for(
@@ -294,9 +309,37 @@ fn listen_for(
     config: ServerConfig,
     clock: &Arc<dyn Clock>,
 ) -> std::io::Result<Server> {
+    let config = ServerConfig { stages: broker.stages().clone(), ..config };
     let closed = broker.clone();
     let on_close = Arc::new(move |connection| closed.connection_closed(connection));
     Server::bind(address, config, broker::routes(), broker.clone(), clock.clone(), on_close)
+}
+
+/// Requests that moved messages so far.
+fn requests_of(broker: &Broker) -> u64 {
+    let counts = broker.counts().now();
+    counts.sent_messages.wrapping_add(counts.pulls_found)
+}
+
+/// Opens the port of the figures. Who asked for a port gets it or no server; where it would merely have been the usual one, the
+/// server runs without it, so that a second broker beside the first still starts.
+fn start_metrics(config: &Config, node: &BrokerNode) -> Result<Option<Metrics>> {
+    let Some(port) = config.node.metrics_port() else { return Ok(None) };
+    let address = SocketAddr::new(bind_ip(config, Roles::Standalone)?, port);
+    let sources = Sources { broker: node.broker.clone(), hiccups: node.hiccups.clone() };
+    match Metrics::start(address, sources) {
+        Ok(metrics) => Ok(Some(metrics)),
+        Err(error) if config.node.metrics_port.is_none() => {
+            tracing::warn!(
+                %address, %error,
+                "no figures: another server may have the port; metrics_port names another, metrics = false does without"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot listen on {address} for figures; --metrics-port 0 takes a free port, --set metrics=false does without")
+        }),
+    }
 }
 
 /// Opens the broker's second port. Who asked for one gets it or no server; a broker that would merely have had one runs

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Running {
     pub(crate) child: Child,
     /// What it said when it was ready.
-    ready: String,
+    pub(crate) ready: String,
 }
 
 impl Running {
