@@ -14,17 +14,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use stdx::{Clock, Histogram, Stop, Threads};
 
-use ledger::Ledger;
 pub(crate) use ledger::Pause;
+use ledger::{Hints, Ledger};
 use pace::Pace;
 use system::System;
 
 /// What is overslept by more than this is written down.
 const WORTH_NOTING: Duration = Duration::from_millis(1);
-/// How old the figures may be that tell who is to blame: those that take long to read, in nanoseconds, and the one that does
-/// not, in sleeps.
-const FIGURES: u64 = 1_000_000_000;
+/// How old the figures may be that tell who is to blame, in sleeps: those that take long to read, and the one that does not. With
+/// brief sleeps that is a second, with long ones half a minute.
+const FIGURES: u32 = 1024;
 const SLEEPS: u32 = 16;
+/// Not even a pause is worth reading them more often than this, in nanoseconds.
+const APART: u64 = 100_000_000;
 
 /// What the meter found.
 #[derive(Default)]
@@ -69,15 +71,20 @@ impl Hiccups {
             let over = awake.saturating_sub(asleep).saturating_sub(sleep.as_nanos() as u64);
             self.overslept.record(over, 1);
             let is_pause = u128::from(over) > WORTH_NOTING.as_nanos();
-            if is_pause || awake.saturating_sub(looked) >= FIGURES {
-                let now = system.look();
+            sleeps = sleeps.wrapping_add(1);
+            if is_pause || sleeps.is_multiple_of(FIGURES) {
+                let now = match awake.saturating_sub(looked) {
+                    0..APART => Hints { meter_waited: system.meter_waited(), ..before },
+                    _ => {
+                        looked = awake;
+                        system.look()
+                    }
+                };
                 if is_pause {
                     self.ledger.lock().note(Pause::new(clock.now(), over, now.since(before)));
                 }
-                (before, looked) = (now, awake);
-            }
-            sleeps = sleeps.wrapping_add(1);
-            if sleeps.is_multiple_of(SLEEPS) {
+                before = now;
+            } else if sleeps.is_multiple_of(SLEEPS) {
                 before.meter_waited = system.meter_waited();
             }
         }

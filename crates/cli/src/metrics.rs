@@ -16,6 +16,7 @@ use broker::Broker;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use stdx::Threads;
+use tokio::sync::Notify;
 
 use crate::hiccups::Hiccups;
 use http::Answer;
@@ -45,7 +46,14 @@ impl std::fmt::Debug for Sources {
 /// The listening port; dropping it closes it.
 pub(crate) struct Metrics {
     local: SocketAddr,
+    closing: Arc<Notify>,
     _threads: Threads,
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.closing.notify_one();
+    }
 }
 
 impl Metrics {
@@ -56,8 +64,11 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Page::new(sources.clone())));
         let mut threads = Threads::default();
-        http::serve(&mut threads, listener, move |path| answer(path, &registry, &sources))?;
-        Ok(Metrics { local, _threads: threads })
+        let closing = Arc::new(Notify::new());
+        http::serve(&mut threads, (listener, closing.clone()), move |path| {
+            answer(path, &registry, &sources)
+        })?;
+        Ok(Metrics { local, closing, _threads: threads })
     }
 
     /// Where it listens.

@@ -18,7 +18,7 @@ pub(crate) const LATEST: usize = 100;
 pub(crate) struct Hints {
     /// How long the meter itself was ready and had no processor.
     pub(crate) meter_waited: u64,
-    /// How long all threads of the process were ready and had none, together, in the second before the end.
+    /// How long all threads of the process were ready and had none, together, since it was looked last.
     pub(crate) threads_waited: u64,
     /// What the host took from all processors of the machine, together.
     pub(crate) stolen: u64,

@@ -17,9 +17,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use stdx::{Stop, Threads};
+use stdx::Threads;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::PATIENCE;
 
@@ -27,8 +27,8 @@ use super::PATIENCE;
 const AT_ONCE: usize = 32;
 /// Bytes of a request, the body left out, which nobody reads.
 const HEAD_MAX: usize = 8192;
-/// How often it is looked whether the server is to end, and the pause after a failed accept.
-const LOOK: Duration = Duration::from_millis(250);
+/// The pause after a failed accept, mostly for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 43\r\n\
                       connection: close\r\nretry-after: 5\r\n\r\nas many ask for figures as may, come again\n";
 
@@ -38,10 +38,10 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Starts the thread that serves `listener`. `answer` is asked for each path.
+/// Starts the thread that serves `listener` until `closing` is told. `answer` is asked for each path.
 pub(super) fn serve(
     threads: &mut Threads,
-    listener: Listener,
+    (listener, closing): (Listener, Arc<Notify>),
     answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -50,23 +50,25 @@ pub(super) fn serve(
         let _inside = runtime.enter();
         TcpListener::from_std(listener)?
     };
-    threads.spawn("metrics", move |stop| runtime.block_on(accept(listener, stop, Arc::new(answer))))
+    threads.spawn("metrics", move |_| runtime.block_on(accept(listener, &closing, Arc::new(answer))))
 }
 
-async fn accept<F>(listener: TcpListener, stop: Stop, answer: Arc<F>)
+async fn accept<F>(listener: TcpListener, closing: &Notify, answer: Arc<F>)
 where
     F: Fn(&str) -> Option<Answer> + Send + Sync + 'static,
 {
     let room = Arc::new(Semaphore::new(AT_ONCE));
-    while !stop.is_set() {
-        match tokio::time::timeout(LOOK, listener.accept()).await {
-            Ok(Ok((stream, _))) => match room.clone().try_acquire_owned() {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.notified() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => match room.clone().try_acquire_owned() {
                 Ok(permit) => drop(tokio::spawn(one(stream, permit, answer.clone()))),
                 Err(_) => turn_away(stream),
             },
-            // Mostly for want of descriptors.
-            Ok(Err(_)) => tokio::time::sleep(LOOK).await,
-            Err(_) => {}
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
