@@ -23,7 +23,7 @@ async fn check<R: Request>(peer: &Peer, request: &R, what: &str, max: usize) {
 async fn every_kind_of_body_has_its_limit() {
     let site = Site::new();
     let peer = site.client("c").await;
-    check(&peer, &Heartbeat, "heartbeat", 1 << 20).await;
+    check(&peer, &Heartbeat, "heartbeat", 4 << 20).await;
     check(&peer, &CheckClientConfig, "filter to check", 256 << 10).await;
     check(&peer, &LockBatchQueues, "list of queues", 8 << 20).await;
     check(&peer, &UnlockBatchQueues, "list of queues", 8 << 20).await;

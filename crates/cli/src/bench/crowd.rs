@@ -162,8 +162,9 @@ impl<'a> Crowd<'a> {
     /// Does nothing but heartbeats.
     fn hold(&mut self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(self.args.hold);
+        let still = stdx::Stop::default();
         while Instant::now() < end {
-            std::thread::sleep(BEAT.min(end.saturating_duration_since(Instant::now())));
+            still.wait(BEAT.min(end.saturating_duration_since(Instant::now())));
             if Instant::now() < end && !self.pipes.is_empty() {
                 self.beat()?;
             }

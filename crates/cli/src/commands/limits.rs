@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the system allows this process: descriptors, of which the log keeps some for itself, and memory, in small pages while
-//! it is little. Asked by the server
-//! roles at their start and once a second.
+//! What the system allows this process: descriptors, of which the log keeps some for itself, and memory, in small pages
+//! while it is little. Asked by the server roles at their start and once a second.
 
 use std::fs;
 use std::path::Path;
