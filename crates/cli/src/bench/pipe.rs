@@ -121,7 +121,13 @@ impl Pipe {
 
     /// The next answer that was read, and when its call was due.
     pub(super) fn answer(&mut self) -> Result<Option<(Instant, Frame)>> {
-        let Some(frame) = self.decoder.next(&mut self.input)? else { return Ok(None) };
+        let frame = loop {
+            let Some(frame) = self.decoder.next(&mut self.input)? else { return Ok(None) };
+            // A server tells its clients who is in their group now, and wants no answer.
+            if frame.is_response() || !frame.is_one_way() {
+                break frame;
+            }
+        };
         let number = frame.opaque.wrapping_sub(FIRST_NUMBER) as u32;
         let index = number.wrapping_add(NUMBERS).wrapping_sub(self.oldest) % NUMBERS;
         let due = self.calls.get_mut(index as usize).and_then(Option::take);
