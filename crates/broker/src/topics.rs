@@ -430,8 +430,7 @@ fn version_fact(version: &DataVersion) -> FactChange {
 
 impl Topic {
     fn new(config: TopicConfig) -> Topic {
-        let queues = config.write_queue_nums.max(config.read_queue_nums);
-        let handles = usize::try_from(queues).unwrap_or(0).min(HANDLES_MAX);
+        let handles = queues_of(&config).min(HANDLES_MAX);
         let handles = (0..handles).map(|_| OnceLock::new()).collect();
         let policy = config.attributes.get("cleanup.policy");
         let is_compacted = policy.is_some_and(|policy| policy.eq_ignore_ascii_case("COMPACTION"));

@@ -2,8 +2,8 @@
 //! Applies the log behind the gate to the views. Driven by the broker's dispatch loop, which then tells waiting consumers.
 //! Nothing else makes a message visible. Of plain messages it is told by who appended them ([`crate::hints`]); all others
 //! it reads.
-//! Invariants: every record is applied once, in log order, and never past the gate; its place, (by the views) its queue
-//! offset and, when it comes from a file, its checksum are checked again. In a stage it is as this process put it
+//! Invariants: every record is applied once, in log order, and never past the gate; its place and (by the views) its queue
+//! offset are checked again, and so is its checksum when it comes from a file. In a stage it is as this process put it
 //! there.
 
 use std::collections::VecDeque;
@@ -70,10 +70,21 @@ impl Dispatch {
             if stuck.is_none() && run.at == before {
                 // Up to the next record of which there is a hint.
                 let end = hints.front().map_or(gate, |hint| hint.at.0.min(gate));
+                if end == run.at {
+                    // The gate is within that record: it is dispatched when all of it has passed.
+                    break;
+                }
                 stuck = match log.some(run.at, end, most) {
-                    // What is cut off at the end of a read comes whole with the next one.
                     Ok(part) => {
-                        run.apply_all(&part, part.bytes.len() == most && most < record::MAX_LEN).err()
+                        // What is cut off at the end of a read comes whole with the next one; at the gate, when that has
+                        // moved on. Only the end of what is written is the end of a record for sure.
+                        let is_last = run.at + part.bytes.len() as u64 == gate && gate < marks.written.get();
+                        let is_cut = part.bytes.len() == most && most < record::MAX_LEN;
+                        let outcome = run.apply_all(&part, is_cut || is_last);
+                        if is_last && run.at == before && outcome.is_ok() {
+                            break;
+                        }
+                        outcome.err()
                     }
                     Err(e) => Some(Stuck::Broken(e.to_string())),
                 };

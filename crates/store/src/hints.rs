@@ -31,7 +31,7 @@ pub(crate) struct Said {
     keys: [u64; KEYS],
     key_count: u8,
     /// Which of the records of its append it is.
-    pub(crate) record: u32,
+    record: u32,
 }
 
 /// One plain message of the log.

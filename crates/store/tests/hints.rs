@@ -119,3 +119,23 @@ fn a_message_that_expires_is_not_taken_for_a_plain_one() {
     let found = read_from(&store, TOPICS[0], 0, 0, &protocol::filter::Filter::All);
     assert!(matches!(found, Read::Filtered { .. }), "{found:?}");
 }
+
+#[test]
+fn a_gate_within_a_record_lets_nothing_of_it_through() {
+    // What dispatch is told of, and what it reads.
+    for name in ["t", "SCHEDULE_TOPIC_XXXX"] {
+        let mut config = small(Durability::Disk);
+        (config.max_message, config.stage_size, config.segment_size) = (1 << 20, 4 << 20, 16 << 20);
+        let store = open(&SimDisk::new(1), config).unwrap();
+        let body = vec![7; 100_000];
+        append_all(&store, name, 0, &[&body[..]; 15]).unwrap();
+        // One step of the drain writes a megabyte, and what it wrote is synced.
+        store.drain_step();
+        store.flush_step();
+        let mut arrivals = Vec::new();
+        store.dispatch_step(100, &mut arrivals);
+        assert!((1..15).contains(&arrivals.len()), "{name}: {} have passed", arrivals.len());
+        run(&store);
+        assert_eq!((read_all(&store, name, 0).len(), store.poisoned()), (15, None), "{name}");
+    }
+}
